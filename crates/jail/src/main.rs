@@ -1,0 +1,3 @@
+//! The helper binary: see `jail::helper`.
+
+fn main() {}
