@@ -1,1 +1,27 @@
-//! In progress.
+//! Domain values: what a sandbox, an exec, a file, an event and a failure are, and the state
+//! machine of a sandbox.
+//!
+//! Pure: no I/O, no async, no wire format of the REST API or of the guest. A string from outside
+//! becomes one of these types once, at the edge, and is never parsed again.
+
+pub mod clock;
+pub mod duration;
+pub mod event;
+pub mod exec;
+pub mod failure;
+pub mod file;
+pub mod id;
+pub mod phase;
+pub mod reason;
+pub mod sandbox;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use event::{Event, EventKind};
+pub use exec::{ExecProgram, ExecResult, ExecSpec, Outcome, Output, StartFailure, Usage};
+pub use failure::{Failure, Retry};
+pub use file::{FileInfo, FileKind, FileMode, FileOp, FileReply, SandboxPath};
+pub use id::{ExecId, IdError, SandboxId};
+pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};
+pub use reason::{Code, Reason};
+pub use sandbox::{Resources, Sandbox, SandboxName, Stats};

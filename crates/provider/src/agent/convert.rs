@@ -1,0 +1,170 @@
+//! Between the guest's words and ours. What a guest says is shown to callers only where it is
+//! about the guest, and bounded.
+
+use std::time::Duration;
+
+use model::{
+    ExecProgram, ExecSpec, Failure, FileInfo, FileKind, FileMode, FileOp, Outcome, Reason,
+    StartFailure, Timestamp, Usage,
+};
+use proto::{Entry, EntryKind, ExecStart, FsOp, GuestError, GuestErrorKind, Program, Stdin};
+
+use crate::guest::ExecExit;
+
+/// Entries in one listing, and matches of one glob: what fits an answer of some megabytes.
+pub const LISTING_MAX: u32 = 100_000;
+
+/// Output bytes per stream that the agent keeps for a reader that comes back.
+const RING_BYTES: u32 = 1024 * 1024;
+
+/// Characters of a guest's message that are passed on.
+const MESSAGE_CHARS: usize = 500;
+
+/// The connection ended before the answer came.
+pub fn connection_lost() -> Failure {
+    Failure::new(Reason::SandboxUnreachable, "the sandbox's agent went away")
+}
+
+/// The agent did not answer in time.
+pub fn no_answer(deadline: Duration) -> Failure {
+    let message = format!("the sandbox's agent did not answer within {}s", deadline.as_secs());
+    Failure::new(Reason::SandboxUnreachable, message)
+}
+
+/// The agent answered with something that is not the protocol.
+pub fn protocol_broken(expected: &str) -> Failure {
+    let message = "the sandbox's agent gave an answer that makes no sense";
+    Failure::new(Reason::SandboxUnreachable, message).caused_by(format!("expected {expected}"))
+}
+
+/// The failure in the payload of a reset.
+pub fn reset(payload: &[u8]) -> Failure {
+    serde_json::from_slice(payload).map_or_else(|_| connection_lost(), guest_error)
+}
+
+/// A guest's error as a failure.
+pub fn guest_error(error: GuestError) -> Failure {
+    let reason = match error.kind {
+        GuestErrorKind::NotFound => Reason::FileNotFound,
+        GuestErrorKind::NotADirectory => Reason::NotADirectory,
+        GuestErrorKind::IsADirectory => Reason::IsADirectory,
+        GuestErrorKind::NotAFile => Reason::NotAFile,
+        GuestErrorKind::PermissionDenied => Reason::PermissionDenied,
+        GuestErrorKind::PathInvalid | GuestErrorKind::Invalid => Reason::PathInvalid,
+        GuestErrorKind::NoSpace => Reason::NoSpace,
+        GuestErrorKind::TooLarge | GuestErrorKind::Limit => Reason::TooLarge,
+        GuestErrorKind::Exists => Reason::FileExists,
+        GuestErrorKind::NotEmpty => Reason::DirectoryNotEmpty,
+        GuestErrorKind::Busy => Reason::FileBusy,
+        GuestErrorKind::ConnectionRefused => Reason::PortClosed,
+        GuestErrorKind::NoSuchExec => Reason::ExecNotFound,
+        GuestErrorKind::Internal => {
+            return Failure::new(Reason::SandboxUnreachable, "the sandbox's agent failed")
+                .caused_by(bounded(error.message));
+        }
+    };
+    Failure::new(reason, bounded(error.message))
+}
+
+fn bounded(message: String) -> String {
+    if message.chars().count() <= MESSAGE_CHARS {
+        return message;
+    }
+    message.chars().take(MESSAGE_CHARS).chain(['…']).collect()
+}
+
+/// An exec as the agent is asked for it.
+pub fn exec_start(spec: &ExecSpec) -> ExecStart {
+    ExecStart {
+        exec_id: spec.id.to_string(),
+        program: match &spec.program {
+            ExecProgram::Shell(line) => Program::Shell { line: line.clone() },
+            ExecProgram::Argv(argv) => Program::Argv { argv: argv.clone() },
+        },
+        env: spec.env.clone(),
+        workdir: spec.workdir.clone(),
+        timeout_ms: spec.timeout.map(millis),
+        grace_ms: millis(spec.grace),
+        drain_ms: millis(spec.drain),
+        stdin: if spec.stdin { Stdin::Stream } else { Stdin::Null },
+        ring_bytes: RING_BYTES,
+        end_with_connection: spec.kill_on_disconnect,
+    }
+}
+
+/// Whole milliseconds, at least one for what is more than nothing.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// The end of an exec.
+pub fn exec_exit(exit: proto::ExecExit) -> ExecExit {
+    ExecExit {
+        outcome: outcome(exit.outcome),
+        duration: Duration::from_micros(exit.duration_us),
+        stdout_bytes: exit.stdout_bytes,
+        stderr_bytes: exit.stderr_bytes,
+        usage: Usage {
+            cpu: Duration::from_micros(exit.usage.cpu_us),
+            memory_peak_bytes: exit.usage.memory_peak_bytes,
+        },
+    }
+}
+
+fn outcome(outcome: proto::Outcome) -> Outcome {
+    match outcome {
+        proto::Outcome::Exited { code } => Outcome::Exited(code & 0xff),
+        proto::Outcome::Signaled { signal } => Outcome::Signaled(signal & 0x7f),
+        proto::Outcome::TimedOut => Outcome::TimedOut,
+        proto::Outcome::OomKilled => Outcome::OomKilled,
+        proto::Outcome::Canceled => Outcome::Canceled,
+        proto::Outcome::StartFailed { failure, message } => {
+            let failure = match failure {
+                proto::StartFailure::NotFound => StartFailure::NotFound,
+                proto::StartFailure::NotExecutable => StartFailure::NotExecutable,
+                proto::StartFailure::BadWorkdir => StartFailure::BadWorkdir,
+                proto::StartFailure::Resources => StartFailure::Resources,
+                proto::StartFailure::Other => StartFailure::Other,
+            };
+            Outcome::StartFailed(failure, bounded(message))
+        }
+    }
+}
+
+/// A file operation as the agent is asked for it.
+pub fn fs_op(op: &FileOp) -> FsOp {
+    match op {
+        FileOp::Stat(path) => FsOp::Stat { path: path.to_string() },
+        FileOp::List(path) => FsOp::List { path: path.to_string(), limit: LISTING_MAX },
+        FileOp::Delete { path, recursive } => {
+            FsOp::Delete { path: path.to_string(), recursive: *recursive }
+        }
+        FileOp::Move { from, to } => FsOp::Move { from: from.to_string(), to: to.to_string() },
+        FileOp::Chmod { path, mode } => FsOp::Chmod { path: path.to_string(), mode: mode.bits() },
+        FileOp::Glob(pattern) => FsOp::Glob { pattern: pattern.to_string(), limit: LISTING_MAX },
+    }
+}
+
+/// A described file.
+pub fn file_info(entry: Entry) -> FileInfo {
+    let Entry { path, kind, size, mode, uid, gid, modified, symlink_target } = entry;
+    let micros = modified
+        .seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(i64::from(modified.nanos.min(999_999_999)) / 1000);
+    FileInfo {
+        path,
+        kind: match kind {
+            EntryKind::File => FileKind::File,
+            EntryKind::Directory => FileKind::Directory,
+            EntryKind::Symlink => FileKind::Symlink,
+            EntryKind::Other => FileKind::Other,
+        },
+        size,
+        mode: FileMode::from_bits(mode),
+        uid,
+        gid,
+        modified: Timestamp::from_micros(micros),
+        symlink_target,
+    }
+}

@@ -1,0 +1,167 @@
+//! A sandbox from the inside: what every runtime offers once it is connected.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use model::{
+    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, SandboxPath, Usage,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Bytes as they come, with back-pressure: what is not taken is not produced.
+pub type ByteStream = BoxStream<'static, Result<Bytes, Failure>>;
+
+/// A connected port: bytes in both directions, each of which can be closed alone.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection to the agent of one sandbox. Many calls may be under way at once, and none
+/// blocks another.
+#[async_trait]
+pub trait Guest: Send + Sync {
+    /// Whether the connection still stands. Once false it stays false: connect again.
+    fn is_connected(&self) -> bool;
+
+    /// Asks for a sign of life.
+    ///
+    /// *Idempotence*: yes. *Cancellation*: safe.
+    async fn ping(&self) -> Result<(), Failure>;
+
+    /// Starts a program and follows it.
+    ///
+    /// *Requires*: an id that was never used. *Idempotence*: no.
+    /// *Cancellation*: the program may have been started; `cancel` ends it.
+    async fn exec(&self, spec: &ExecSpec) -> Result<ExecSession, Failure>;
+
+    /// Follows a program that was started before, from the bytes on that were already seen. A
+    /// program that has ended is followed to its end.
+    ///
+    /// *Requires*: nothing; an unknown id is [`ExecNotFound`](model::Reason::ExecNotFound).
+    /// *Idempotence*: the last one to attach gets the output. *Cancellation*: safe.
+    async fn attach(&self, id: &ExecId, seen: Offsets) -> Result<ExecSession, Failure>;
+
+    /// Ends a program and everything it started.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe.
+    async fn cancel(&self, id: &ExecId) -> Result<(), Failure>;
+
+    /// Lets the agent forget a program that has ended.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe.
+    async fn release(&self, id: &ExecId) -> Result<(), Failure>;
+
+    /// A file operation.
+    ///
+    /// *Requires*: nothing. *Idempotence*: that of the operation. *Cancellation*: it may or may
+    /// not have happened.
+    async fn fs(&self, op: &FileOp) -> Result<FileReply, Failure>;
+
+    /// A regular file's bytes.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe, also by dropping the
+    /// stream.
+    async fn read(
+        &self,
+        path: &SandboxPath,
+        range: ByteRange,
+    ) -> Result<(FileInfo, ByteStream), Failure>;
+
+    /// Replaces a regular file by `body`, all of it or not at all, and says how many bytes it
+    /// now has.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes, with the same body.
+    /// *Cancellation*: the file is as it was, or replaced.
+    async fn write(
+        &self,
+        path: &SandboxPath,
+        options: WriteOptions,
+        body: ByteStream,
+    ) -> Result<u64, Failure>;
+
+    /// Connects to a TCP port on the sandbox's loopback.
+    ///
+    /// *Requires*: nothing; a port that nothing listens on is
+    /// [`PortClosed`](model::Reason::PortClosed). *Idempotence*: every call is a new connection.
+    /// *Cancellation*: safe.
+    async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure>;
+
+    /// The last lines of what programs printed, oldest first.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe.
+    async fn console(&self, lines: u32) -> Result<Vec<String>, Failure>;
+}
+
+/// A program that is being followed. Dropping it stops the following, not the program.
+pub struct ExecSession {
+    /// Output as it comes, then exactly one [`ExecEvent::Exit`]; a failure when the connection
+    /// is lost, after which the session is over and [`Guest::attach`] goes on.
+    pub events: BoxStream<'static, Result<ExecEvent, Failure>>,
+    /// Standard input, if the program was started with one; shutting it down is end of file.
+    pub stdin: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    /// Where the output starts: after what was asked for if the agent no longer has that.
+    pub start: Offsets,
+}
+
+impl fmt::Debug for ExecSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecSession").field("start", &self.start).finish_non_exhaustive()
+    }
+}
+
+/// What a program did next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecEvent {
+    /// It wrote to standard output.
+    Stdout(Bytes),
+    /// It wrote to standard error.
+    Stderr(Bytes),
+    /// It ended, and nothing of its output is missing.
+    Exit(ExecExit),
+}
+
+/// The end of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecExit {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From its start to its end.
+    pub duration: Duration,
+    /// Bytes that it wrote to standard output.
+    pub stdout_bytes: u64,
+    /// Bytes that it wrote to standard error.
+    pub stderr_bytes: u64,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// How much of a program's output was already seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    /// Bytes of standard output.
+    pub stdout: u64,
+    /// Bytes of standard error.
+    pub stderr: u64,
+}
+
+/// Which bytes of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub offset: u64,
+    /// How many at most; to the end when absent.
+    pub length: Option<u64>,
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Permission bits; when absent a new file gets 0644 and an old one keeps its own.
+    pub mode: Option<FileMode>,
+    /// Whether missing parent directories are made.
+    pub parents: bool,
+}
