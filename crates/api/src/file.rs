@@ -1,0 +1,79 @@
+//! Files in a sandbox.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::exec::Encoding;
+
+/// A file to write. Missing parent directories are made; a file that is there is replaced as a
+/// whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteRequest {
+    /// The absolute path in the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The contents. Default: empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Permission bits in octal. Default: `0644`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// How `content` is written. Default: `utf8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+/// A file to rename. A file at the new path is replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRequest {
+    /// The absolute path that it has.
+    #[serde(default)]
+    pub old_path: Option<String>,
+    /// The absolute path that it gets.
+    #[serde(default)]
+    pub new_path: Option<String>,
+}
+
+/// Permission bits to set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChmodRequest {
+    /// The absolute path in the sandbox.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The bits in octal: `0755`.
+    #[serde(default)]
+    pub mode: Option<String>,
+}
+
+/// A described file. A symlink is described, not followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileInfo {
+    /// The last part of the path.
+    #[serde(default)]
+    pub name: String,
+    /// The absolute path in the sandbox.
+    pub path: String,
+    /// The size in bytes.
+    pub size: u64,
+    /// Permission bits in octal: `0644`.
+    pub mode: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// When its contents last changed, in RFC 3339.
+    pub mod_time: String,
+    /// `file`, `directory`, `symlink` or `other`.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// Its owner, as the sandbox numbers users.
+    #[serde(default)]
+    pub uid: u32,
+    /// Its group, as the sandbox numbers groups.
+    #[serde(default)]
+    pub gid: u32,
+    /// Where a symlink points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symlink_target: Option<String>,
+}
