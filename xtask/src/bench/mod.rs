@@ -16,6 +16,7 @@ mod subject;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::process::Command;
 
 use crate::failure::Failure;
 use crate::needs::{self, Purpose};
@@ -48,7 +49,7 @@ pub fn run(workspace: &Workspace, rounds: u32, json: Option<&Path>) -> Result<()
     if docker.is_none() {
         eprintln!("no Docker daemon answers: docker is not measured");
     }
-    let mut plane = Plane::start(&stacyvm)?;
+    let mut plane = Plane::start(&mut Command::new(&stacyvm))?;
     let peers = Peers { docker: docker.as_ref() };
     let samples = measure(&mut plane, &peers, rounds)?;
     let memory = memory::measure(&mut plane)?;

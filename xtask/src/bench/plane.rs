@@ -6,7 +6,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -39,12 +38,13 @@ pub struct Plane {
 }
 
 impl Plane {
-    pub fn start(stacyvm: &Path) -> Result<Self, Failure> {
+    /// Starts the program, which is to be `stacyvm`, and waits until it listens.
+    pub fn start(program: &mut Command) -> Result<Self, Failure> {
         let home = tempfile::Builder::new()
             .prefix("stacyvm-bench-")
             .tempdir()
             .map_err(Failure::doing("make a data directory"))?;
-        let mut child = Command::new(stacyvm)
+        let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(home.path().join("data"))
             .current_dir(home.path())
@@ -193,4 +193,32 @@ fn end(child: &mut Child) -> Result<(), Failure> {
     child.kill().map_err(doing())?;
     child.wait().map_err(doing())?;
     Err(Failure::new(format!("stop the server within {}s", STOP_LIMIT.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A program that takes the place of the server and says these lines.
+    fn start(script: &str) -> Result<Plane, Failure> {
+        Plane::start(Command::new("/bin/sh").args(["-c", script]))
+    }
+
+    #[test]
+    fn a_server_that_does_not_start_is_quoted() {
+        let failure = start("echo 'error: no such disk' >&2").err().unwrap();
+        assert!(failure.to_string().ends_with("it said: error: no such disk"), "{failure}");
+    }
+
+    #[test]
+    fn the_address_is_found_in_what_the_server_says() {
+        let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap();
+        let mut plane =
+            start(&format!("echo hello >&2; echo 'listening on http://{address}' >&2; exec cat"))
+                .unwrap();
+        assert!(peer.accept().is_ok());
+        end(&mut plane.child).unwrap();
+    }
 }

@@ -118,7 +118,7 @@ impl Report {
 }
 
 fn row_json((measure, figures): (Measure, Figures)) -> Value {
-    let micros = |it: Duration| it.as_secs_f64() * 1e6;
+    let micros = |it: Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
     json!({
         "name": measure.name(),
         "count": figures.count,
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_json_has_the_same_figures() {
         let json = report().json();
-        assert_eq!(json["measures"][0]["median_us"], 5000.0);
+        assert_eq!(json["measures"][0]["median_us"], 5000);
         assert_eq!(json["ratios"][0]["peer"], "bwrap");
         assert_eq!(json["measures"].as_array().unwrap().len(), 3);
     }

@@ -80,8 +80,12 @@ struct Setting<'a> {
 
 impl Setting<'_> {
     /// Puts the program into the workspace, with the binary under test and a scratch directory of
-    /// its own, by which what it leaves is found.
+    /// its own, by which what it leaves is found. Settings of the person who runs it stay out.
     fn give(&self, mut command: Command) -> Command {
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"STACYVM_")) {
+            command.env_remove(name);
+        }
         command.current_dir(&self.workspace.root);
         command.env("STACYVM_BIN", self.stacyvm).env("TMPDIR", self.scratch);
         command

@@ -1,8 +1,8 @@
 //! Runs the tests that drive the server through the published Python client.
 //!
 //! The client is installed by pip into a virtual environment below the target directory, exactly
-//! as a user gets it; it is never changed to fit us. Each file in `tests/python` is a program of its
-//! own that starts the server named by `STACYVM_BIN` and ends with 0 when all is well.
+//! as a user gets it; it is never changed to fit us. Each file in `tests/python` is a program of
+//! its own that starts the server named by `STACYVM_BIN` and ends with 0 when all is well.
 
 use std::fs;
 use std::path::{Path, PathBuf};

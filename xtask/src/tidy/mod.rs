@@ -4,6 +4,7 @@
 //! them, sorts what they found and prints it. Rules never change a file. All findings are shown at
 //! once, as `path:line: message`. The same check runs as a test below.
 
+mod commands;
 mod config_keys;
 mod edges;
 mod error_pages;
@@ -16,6 +17,7 @@ mod manifests;
 mod names;
 mod rust_text;
 mod tree;
+mod unsafe_blocks;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode, Failure> {
 fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
     let tree = Tree::read(&workspace.root)?;
     let rules = [
+        commands::check,
         config_keys::check,
         error_pages::check,
         forbidden::check,
@@ -50,6 +53,7 @@ fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
         links::check,
         manifests::check,
         names::check,
+        unsafe_blocks::check,
     ];
     let mut findings: Vec<_> = rules.iter().flat_map(|rule| rule(&tree)).collect();
     findings.extend(edges::check(&workspace.metadata));
