@@ -37,11 +37,13 @@ pub fn run(workspace: &Workspace, filters: &[String]) -> Result<(), Failure> {
     for trace in &left {
         eprintln!("left behind: {trace}");
     }
-    tested?;
-    if !left.is_empty() {
-        return Err(Failure::new(format!("leave nothing behind: {} traces remain", left.len())));
+    if left.is_empty() {
+        fs::remove_dir(&scratch).map_err(Failure::doing("remove the scratch directory"))?;
+        return tested;
     }
-    fs::remove_dir(&scratch).map_err(Failure::doing("remove the scratch directory"))
+    // A test that failed is the likelier cause of both.
+    tested?;
+    Err(Failure::new(format!("leave nothing behind: {} traces remain", left.len())))
 }
 
 fn run_tests(setting: &Setting<'_>, filters: &[String]) -> Result<(), Failure> {
