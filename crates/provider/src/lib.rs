@@ -7,12 +7,16 @@
 
 pub mod agent;
 pub mod contract;
+pub mod deadline;
 pub mod guest;
+pub mod memory;
 
 pub use agent::AgentGuest;
 pub use contract::{
     Capability, Provider, RuntimeEntry, RuntimeHandle, RuntimeSpec, RuntimeStatus, unsupported,
 };
+pub use deadline::{DeadlineLayer, Deadlines};
 pub use guest::{
     ByteRange, ByteStream, Duplex, ExecEvent, ExecExit, ExecSession, Guest, Offsets, WriteOptions,
 };
+pub use memory::MemoryProvider;

@@ -1,0 +1,296 @@
+//! The inside of a runtime of the test double, and a connection to it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{
+    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::files::Files;
+use super::program::{Channel, Running, Stdin, run};
+use super::{CLOSED_PORT, Listeners, locked, lost};
+use crate::contract::RuntimeStatus;
+use crate::guest::{
+    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, Guest, Offsets, WriteOptions,
+};
+
+/// What a pipe or a connection holds before its writer waits.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// How many bytes of a file are handed out at a time.
+const READ_CHUNK: usize = 64 * 1024;
+
+/// One runtime.
+#[derive(Debug)]
+pub(super) struct Runtime {
+    pub(super) resources: Resources,
+    listeners: Listeners,
+    files: Mutex<Files>,
+    execs: Mutex<HashMap<ExecId, Arc<Running>>>,
+    programs: Mutex<JoinSet<()>>,
+    /// Canceled when the agent ends.
+    gone: CancellationToken,
+    /// Canceled when the connections are cut, then replaced.
+    link: Mutex<CancellationToken>,
+}
+
+impl Runtime {
+    pub(super) fn new(resources: Resources, listeners: Listeners) -> Self {
+        let gone = CancellationToken::new();
+        Self {
+            resources,
+            listeners,
+            files: Mutex::default(),
+            execs: Mutex::default(),
+            programs: Mutex::default(),
+            link: Mutex::new(gone.child_token()),
+            gone,
+        }
+    }
+
+    pub(super) fn status(&self) -> RuntimeStatus {
+        if self.gone.is_cancelled() { RuntimeStatus::Broken } else { RuntimeStatus::Running }
+    }
+
+    /// Ends the agent and every program.
+    pub(super) fn end(&self) {
+        self.gone.cancel();
+        locked(&self.programs).abort_all();
+    }
+
+    /// Waits until the agent has ended.
+    pub(super) async fn ended(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// Cuts the connections that there are.
+    pub(super) fn sever(&self) {
+        let fresh = self.gone.child_token();
+        std::mem::replace(&mut *locked(&self.link), fresh).cancel();
+    }
+
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
+        locked(&self.files)
+    }
+
+    fn running(&self, id: &ExecId) -> Option<Arc<Running>> {
+        locked(&self.execs).get(id).cloned()
+    }
+}
+
+/// A connection to a runtime's agent.
+pub(super) struct MemoryGuest {
+    runtime: Arc<Runtime>,
+    link: CancellationToken,
+}
+
+impl MemoryGuest {
+    pub(super) fn connect(runtime: Arc<Runtime>) -> Self {
+        let link = locked(&runtime.link).clone();
+        Self { runtime, link }
+    }
+
+    fn alive(&self) -> Result<(), Failure> {
+        if self.is_connected() { Ok(()) } else { Err(lost()) }
+    }
+
+    /// Follows a program's log from the bytes on that were seen.
+    fn follow(&self, running: Arc<Running>, seen: Offsets) -> ExecSession {
+        let follower = Follower {
+            changes: running.changed.subscribe(),
+            running,
+            link: self.link.clone(),
+            next: 0,
+            skip: seen,
+        };
+        let events = stream::unfold(Some(follower), |follower| async {
+            let mut follower = follower?;
+            let event = follower.next().await;
+            let goes_on = matches!(&event, Ok(ExecEvent::Stdout(_) | ExecEvent::Stderr(_)));
+            Some((event, goes_on.then_some(follower)))
+        });
+        ExecSession { events: events.boxed(), stdin: None, start: seen }
+    }
+}
+
+struct Follower {
+    running: Arc<Running>,
+    changes: tokio::sync::watch::Receiver<u64>,
+    link: CancellationToken,
+    /// The chunk of the log that comes next.
+    next: usize,
+    /// Bytes that are still to be left out, as they were seen before.
+    skip: Offsets,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<ExecEvent, Failure> {
+        loop {
+            if self.link.is_cancelled() {
+                return Err(lost());
+            }
+            self.changes.mark_unchanged();
+            let (chunk, exit) = {
+                let log = locked(&self.running.log);
+                (log.chunks.get(self.next).cloned(), log.exit.clone())
+            };
+            match (chunk, exit) {
+                (Some((channel, bytes)), _) => {
+                    self.next += 1;
+                    let bytes = self.unseen(channel, bytes);
+                    if !bytes.is_empty() {
+                        return Ok(match channel {
+                            Channel::Stdout => ExecEvent::Stdout(bytes),
+                            Channel::Stderr => ExecEvent::Stderr(bytes),
+                        });
+                    }
+                }
+                (None, Some(exit)) => return Ok(ExecEvent::Exit(exit)),
+                (None, None) => {
+                    tokio::select! {
+                        _ = self.changes.changed() => {}
+                        () = self.link.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn unseen(&mut self, channel: Channel, bytes: Bytes) -> Bytes {
+        let skip = match channel {
+            Channel::Stdout => &mut self.skip.stdout,
+            Channel::Stderr => &mut self.skip.stderr,
+        };
+        let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
+        *skip -= skipped as u64;
+        bytes.slice(skipped..)
+    }
+}
+
+#[async_trait]
+impl Guest for MemoryGuest {
+    fn is_connected(&self) -> bool {
+        !self.link.is_cancelled()
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        self.alive()
+    }
+
+    async fn exec(&self, spec: &ExecSpec) -> Result<ExecSession, Failure> {
+        self.alive()?;
+        let running = Arc::new(Running::new());
+        locked(&self.runtime.execs).insert(spec.id.clone(), running.clone());
+        let (stdin, input): (_, Stdin) = if spec.stdin {
+            let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+            (Some(Box::pin(ours) as _), Box::new(theirs))
+        } else {
+            (None, Box::new(tokio::io::empty()))
+        };
+        let (runtime, program, spec) = (self.runtime.clone(), running.clone(), spec.clone());
+        locked(&self.runtime.programs)
+            .spawn(async move { run(&runtime, &program, &spec, input).await });
+        Ok(ExecSession { stdin, ..self.follow(running, Offsets::default()) })
+    }
+
+    async fn attach(&self, id: &ExecId, seen: Offsets) -> Result<ExecSession, Failure> {
+        self.alive()?;
+        let running = self
+            .runtime
+            .running(id)
+            .ok_or_else(|| Failure::new(Reason::ExecNotFound, format!("exec not found: {id}")))?;
+        Ok(self.follow(running, seen))
+    }
+
+    async fn cancel(&self, id: &ExecId) -> Result<(), Failure> {
+        self.alive()?;
+        if let Some(running) = self.runtime.running(id) {
+            running.cancel.cancel();
+        }
+        Ok(())
+    }
+
+    async fn release(&self, id: &ExecId) -> Result<(), Failure> {
+        self.alive()?;
+        locked(&self.runtime.execs).remove(id);
+        Ok(())
+    }
+
+    async fn fs(&self, op: &FileOp) -> Result<FileReply, Failure> {
+        self.alive()?;
+        self.runtime.files().perform(op)
+    }
+
+    async fn read(
+        &self,
+        path: &SandboxPath,
+        range: ByteRange,
+    ) -> Result<(FileInfo, ByteStream), Failure> {
+        self.alive()?;
+        let (info, bytes) = self.runtime.files().read(path.as_str())?;
+        let start = usize::try_from(range.offset).unwrap_or(usize::MAX).min(bytes.len());
+        let length =
+            range.length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        let bytes = bytes.slice(start..start.saturating_add(length).min(bytes.len()));
+        let chunks: Vec<_> =
+            bytes.chunks(READ_CHUNK).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
+        Ok((info, stream::iter(chunks).boxed()))
+    }
+
+    async fn write(
+        &self,
+        path: &SandboxPath,
+        options: WriteOptions,
+        body: ByteStream,
+    ) -> Result<u64, Failure> {
+        let chunks: Vec<Bytes> = body.try_collect().await?;
+        self.alive()?;
+        let contents = Bytes::from(chunks.concat());
+        let length = contents.len() as u64;
+        self.runtime.files().write(path, options, contents)?;
+        Ok(length)
+    }
+
+    async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {
+        self.alive()?;
+        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        let listener = locked(&self.runtime.listeners).get(&port).cloned();
+        let closed = || {
+            let message = format!("nothing listens on port {port}");
+            Failure::new(Reason::PortClosed, message).detail("port", i64::from(port))
+        };
+        match listener {
+            Some(listener) => listener.send(theirs).await.map_err(|_| closed())?,
+            None if port == CLOSED_PORT => return Err(closed()),
+            None => {
+                locked(&self.runtime.programs).spawn(async move {
+                    let (mut read, mut write) = tokio::io::split(theirs);
+                    // Ends when either side closes; an echo has nobody to tell about it.
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                    let _ = tokio::io::AsyncWriteExt::shutdown(&mut write).await;
+                });
+            }
+        }
+        Ok(Box::new(ours))
+    }
+
+    async fn console(&self, lines: u32) -> Result<Vec<String>, Failure> {
+        self.alive()?;
+        let mut text = Vec::new();
+        for running in locked(&self.runtime.execs).values() {
+            for (_, bytes) in &locked(&running.log).chunks {
+                text.extend_from_slice(bytes);
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<String> = text.lines().map(str::to_owned).collect();
+        let first = all.len().saturating_sub(lines as usize);
+        Ok(all[first..].to_vec())
+    }
+}
