@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +16,7 @@ use jail::wire::{
     Answer, Call, Configure, ErrorKind, GENERATION, JailError, MESSAGE_BYTES_MAX, Reply, Request,
 };
 use model::{Failure, Reason};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -45,7 +41,7 @@ pub struct Setup {
 type Waiting = HashMap<u64, oneshot::Sender<Result<Answer, JailError>>>;
 
 struct Shared {
-    socket: AsyncFd<OwnedFd>,
+    socket: UnixDatagram,
     /// `None` once the helper is gone.
     waiting: Mutex<Option<Waiting>>,
 }
@@ -130,9 +126,11 @@ fn start() -> std::io::Result<Running> {
     let helper = sealed("stacyvm-jail", HELPER)?;
     let agent = sealed("stacyvm-agent", AGENT)?;
     let launched = launch(&helper, &agent)?;
-    rustix::io::ioctl_fionbio(&launched.socket, true)?;
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    let socket = AsyncFd::with_interest(launched.socket, interest)?;
+    // Sending and receiving packets is the same for a connected datagram socket, which is the
+    // nearest type that there is; an empty packet is end of file.
+    let socket = std::os::unix::net::UnixDatagram::from(launched.socket);
+    socket.set_nonblocking(true)?;
+    let socket = UnixDatagram::from_std(socket)?;
     let shared = Arc::new(Shared { socket, waiting: Mutex::new(Some(HashMap::new())) });
     let reader = tokio::spawn(read_replies(Arc::clone(&shared)));
     Ok(Running {
@@ -146,14 +144,7 @@ fn start() -> std::io::Result<Running> {
 async fn read_replies(shared: Arc<Shared>) {
     let mut buffer = vec![0; MESSAGE_BYTES_MAX];
     loop {
-        let read = shared
-            .socket
-            .async_io(Interest::READABLE, |socket| {
-                let (len, _) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty())?;
-                Ok(len)
-            })
-            .await;
-        let reply = match read {
+        let reply = match shared.socket.recv(&mut buffer).await {
             Ok(len @ 1..) => serde_json::from_slice::<Reply>(&buffer[..len]),
             Ok(0) | Err(_) => break,
         };
@@ -175,14 +166,7 @@ impl Running {
             Some(waiting) => waiting.insert(id, sender),
             None => return Err(gone()),
         };
-        let sent =
-            self.shared.socket.async_io(Interest::WRITABLE, |socket| {
-                match rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL) {
-                    Err(Errno::AGAIN) => Err(std::io::ErrorKind::WouldBlock.into()),
-                    other => Ok(other?),
-                }
-            });
-        sent.await.map_err(|_| gone())?;
+        self.shared.socket.send(&bytes).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }

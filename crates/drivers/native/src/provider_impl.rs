@@ -107,8 +107,8 @@ fn unusable(error: &io::Error) -> Failure {
         .hint("choose another directory with --data-dir; it must belong to root and be writable")
 }
 
-fn unexpected(answer: &Answer) -> Failure {
-    Failure::internal(format!("the jail helper gave an answer to another question: {answer:?}"))
+fn unexpected() -> Failure {
+    Failure::internal("the jail helper gave an answer to another question")
 }
 
 fn status(entry: &Entry) -> RuntimeStatus {
@@ -141,9 +141,8 @@ impl Provider for NativeProvider {
     }
 
     async fn probe(&self) -> Result<(), Failure> {
-        let probe = match self.helper.call(Call::Probe).await? {
-            Answer::Probed(probe) => probe,
-            other => return Err(unexpected(&other)),
+        let Answer::Probed(probe) = self.helper.call(Call::Probe).await? else {
+            return Err(unexpected());
         };
         let Some(first) = probe.missing.first() else { return Ok(()) };
         let problems: Vec<&str> = probe.missing.iter().map(|it| it.problem.as_str()).collect();
@@ -157,27 +156,24 @@ impl Provider for NativeProvider {
         spec: &RuntimeSpec,
     ) -> Result<RuntimeHandle, Failure> {
         let spec = create_spec(name, spec, &self.host)?;
-        match self.helper.call(Call::Create(spec)).await? {
-            Answer::Created(created) => handle::encode(&created.socket),
-            other => Err(unexpected(&other)),
-        }
+        let Answer::Created(created) = self.helper.call(Call::Create(spec)).await? else {
+            return Err(unexpected());
+        };
+        handle::encode(&created.socket)
     }
 
     async fn inspect(&self, name: &SandboxName) -> Result<RuntimeStatus, Failure> {
-        match self.helper.call(Call::Inspect(target(name))).await? {
-            Answer::Inspected(entry) => Ok(entry.as_ref().map_or(RuntimeStatus::Absent, status)),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.helper.call(Call::Inspect(target(name))).await?;
+        let Answer::Inspected(entry) = answer else { return Err(unexpected()) };
+        Ok(entry.as_ref().map_or(RuntimeStatus::Absent, status))
     }
 
     async fn list(&self) -> Result<Vec<RuntimeEntry>, Failure> {
         let mut runtimes = Vec::new();
         let mut after = None;
         loop {
-            let listed = match self.helper.call(Call::List(ListFrom { after })).await? {
-                Answer::Listed(listed) => listed,
-                other => return Err(unexpected(&other)),
-            };
+            let answer = self.helper.call(Call::List(ListFrom { after })).await?;
+            let Answer::Listed(listed) = answer else { return Err(unexpected()) };
             after = listed.entries.last().map(|entry| entry.target.clone());
             for entry in &listed.entries {
                 // The helper only makes what this driver names, and that is a sandbox's id.
@@ -192,10 +188,9 @@ impl Provider for NativeProvider {
     }
 
     async fn destroy(&self, name: &SandboxName) -> Result<(), Failure> {
-        match self.helper.call(Call::Destroy(target(name))).await? {
-            Answer::Destroyed => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.helper.call(Call::Destroy(target(name))).await?;
+        let Answer::Destroyed = answer else { return Err(unexpected()) };
+        Ok(())
     }
 
     async fn connect(
@@ -216,15 +211,14 @@ impl Provider for NativeProvider {
     }
 
     async fn usage(&self, name: &SandboxName) -> Result<Stats, Failure> {
-        match self.helper.call(Call::Usage(target(name))).await? {
-            Answer::Usage(usage) => Ok(Stats {
-                cpu: Duration::from_micros(usage.cpu_usec),
-                memory_bytes: usage.memory_bytes,
-                memory_limit_bytes: usage.memory_limit_bytes,
-                pids: u32::try_from(usage.pids).unwrap_or(u32::MAX),
-            }),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.helper.call(Call::Usage(target(name))).await?;
+        let Answer::Usage(usage) = answer else { return Err(unexpected()) };
+        Ok(Stats {
+            cpu: Duration::from_micros(usage.cpu_usec),
+            memory_bytes: usage.memory_bytes,
+            memory_limit_bytes: usage.memory_limit_bytes,
+            pids: u32::try_from(usage.pids).unwrap_or(u32::MAX),
+        })
     }
 
     async fn close(&self) {
