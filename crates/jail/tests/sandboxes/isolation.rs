@@ -84,7 +84,7 @@ fn descriptors_are_the_promised_ones_and_no_others() {
     let created = rig.create("fds");
     let links = ask(&created, "links /proc/self/fd");
     let links: Vec<&str> = links.lines().collect();
-    assert!(links[..3].iter().all(|link| link.ends_with("=/dev/null")), "{links:?}");
+    assert!(links[..3].iter().all(|link| link.ends_with("=/null")), "{links:?}");
     assert!(links[3].starts_with("3=socket:"), "{links:?}");
     // A directory from which there is no way up.
     assert_eq!(links[4], "4=/");

@@ -16,7 +16,7 @@ fn a_destroyed_sandbox_leaves_nothing() {
         Entry { target: target("whole"), alive: true, socket: Some(created.socket.clone()) };
     assert_eq!(rig.list(), [alive.clone()]);
     assert_eq!(rig.call(Call::Inspect(target("whole"))), Ok(Answer::Inspected(Some(alive))));
-    ask(&created, "sh setsid sleep 1000 & sleep 1000 & exec nohup sleep 1000 >/dev/null 2>&1 &");
+    ask(&created, "sh (setsid sleep 1000 & sleep 1000 & nohup sleep 1000 &) >/dev/null 2>&1");
     rig.destroy("whole");
     assert_eq!(rig.traces(), Vec::<String>::new());
     assert!(!fs::exists(format!("/proc/{}", created.pid)).unwrap() || is_zombie(created.pid));
@@ -180,7 +180,7 @@ fn a_hostile_file_tree_is_removed() {
     let created = rig.create("hostile");
     let script = "sh cd /workspace; ln -s / host; ln -s /workspace loop; mkfifo pipe; \
                   for i in $(seq 500); do mkdir d; cd d; done; touch leaf; \
-                  cd /workspace; mkdir -p closed/inner; chmod 0 closed; mkdir 'a\nb'";
+                  cd /workspace; mkdir -p closed/inner; chmod 0 closed; mkdir \"$(printf 'a\\nb')\"";
     assert_eq!(ask(&created, script), "");
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("kept"), "").unwrap();
