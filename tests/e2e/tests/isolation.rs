@@ -143,7 +143,9 @@ async fn file_calls_cannot_leave_the_sandbox() {
     let client = server.client();
     let id = spawn(&client).await.id;
     let host = secret.to_str().unwrap();
-    let links = format!("ln -s {host} a; ln -s ../../../../../../..{host} b; ln -s /proc/1/root{host} c; ln -s /proc/1/environ d; ln -s / e");
+    let links = format!(
+        "ln -s {host} a; ln -s ../../../../../../..{host} b; ln -s /proc/1/root{host} c; ln -s /proc/1/environ d; ln -s / e"
+    );
     output(&client, &id, &links).await;
     let spellings = [
         host.to_owned(),
@@ -173,10 +175,8 @@ async fn limits_on_memory_and_processes_hold() {
     let world = World::new();
     let server = Server::start(&world.data_dir());
     let client = server.client();
-    let request = api::sandbox::SpawnRequest {
-        memory_mb: Some(64),
-        ..api::sandbox::SpawnRequest::default()
-    };
+    let request =
+        api::sandbox::SpawnRequest { memory_mb: Some(64), ..api::sandbox::SpawnRequest::default() };
     let id = client.spawn(&request).await.unwrap().id;
     let hog = sh(&client, &id, "exec python3 -c 'x = bytearray(512 << 20); print(len(x))'").await;
     assert_eq!((hog.outcome.as_str(), hog.stdout.as_str()), ("oom_killed", ""), "{hog:?}");
@@ -187,7 +187,11 @@ async fn limits_on_memory_and_processes_hold() {
         ..api::exec::ExecRequest::default()
     };
     let bombed = client.exec(&id, &request).await;
-    assert!(bombed.is_err() || bombed.as_ref().is_ok_and(|it| it.exit_code != 0 || it.stdout == "stopped\n"), "{bombed:?}");
+    assert!(
+        bombed.is_err()
+            || bombed.as_ref().is_ok_and(|it| it.exit_code != 0 || it.stdout == "stopped\n"),
+        "{bombed:?}"
+    );
     client.destroy(&id).await.unwrap();
     drop(server);
     world.assert_no_traces();

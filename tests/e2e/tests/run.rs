@@ -61,14 +61,20 @@ fn the_exit_code_is_the_programs() {
 #[test]
 fn environment_and_arguments_arrive_unchanged() {
     let world = World::new();
-    let output = run(&world, &["-e", "A=b c", "-e", "Q=it's", "--", "sh", "-c", "echo \"$A|$Q|$1\"", "x", "*"]);
+    let output = run(
+        &world,
+        &["-e", "A=b c", "-e", "Q=it's", "--", "sh", "-c", "echo \"$A|$Q|$1\"", "x", "*"],
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout), "b c|it's|*\n");
 }
 
 #[test]
 fn output_that_is_not_text_arrives_unchanged() {
     let world = World::new();
-    let output = run(&world, &["--", "python3", "-c", "import sys; sys.stdout.buffer.write(bytes(range(256)) * 5000)"]);
+    let output = run(
+        &world,
+        &["--", "python3", "-c", "import sys; sys.stdout.buffer.write(bytes(range(256)) * 5000)"],
+    );
     let expected: Vec<u8> = (0..=255).collect::<Vec<u8>>().repeat(5000);
     assert!(output.stdout == expected, "{} bytes came", output.stdout.len());
 }
