@@ -3,7 +3,7 @@
 #[expect(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
-use support::{World, output, sh, spawn};
+use support::{World, output, sh, spawn, write};
 use testkit::Server;
 
 /// Runs each line in one sandbox; each must print exactly what stands beside it.
@@ -16,7 +16,7 @@ async fn check(lines: &[(&str, &str)]) {
         let result = sh(&client, &id, line).await;
         assert_eq!(result.stdout.trim(), *expected, "{line}: {result:?}");
     }
-    client.destroy(&id).await.unwrap();
+    client.destroy(&id).await.expect("a sandbox is destroyed");
     drop(server);
     world.assert_no_traces();
 }
@@ -110,8 +110,7 @@ for family, kind in ((16, 3), (17, 3), (40, 1), (38, 5), (2, 3)):
     let server = Server::start(&world.data_dir());
     let client = server.client();
     let id = spawn(&client).await.id;
-    let bytes = futures::stream::iter([Ok::<_, std::io::Error>(script.as_bytes().to_vec())]);
-    client.write_file(&id, "/workspace/calls.py", None, bytes).await.unwrap();
+    write(&client, &id, "/workspace/calls.py", script).await.unwrap();
     let printed = output(&client, &id, "python3 calls.py").await;
     assert_eq!(printed.lines().count(), 19, "{printed}");
     for line in printed.lines() {
@@ -161,9 +160,8 @@ async fn file_calls_cannot_leave_the_sandbox() {
         format!("/proc/self/cwd/..{host}"),
     ];
     for path in &spellings {
-        assert!(client.read_file(&id, path, None).await.is_err(), "{path}");
-        let bytes = futures::stream::iter([Ok::<_, std::io::Error>(b"changed".to_vec())]);
-        let _ = client.write_file(&id, path, None, bytes).await;
+        assert!(client.read_file(&id, path).await.is_err(), "{path}");
+        let _ = write(&client, &id, path, "changed").await;
         let _ = client.delete_file(&id, path, true).await;
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "of the host", "{path}");
     }

@@ -6,7 +6,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use support::{World, eventually, output, sh, spawn};
+use support::{World, eventually, output, sh, spawn, write};
 use testkit::Server;
 
 /// One plain HTTP request with a host of our choice; the whole answer as text.
@@ -82,8 +82,7 @@ while True:
     c.recv(4096)
     c.close()
 "#;
-    let bytes = futures::stream::iter([Ok::<_, std::io::Error>(echo.as_bytes().to_vec())]);
-    client.write_file(&id, "/workspace/echo.py", None, bytes).await.unwrap();
+    write(&client, &id, "/workspace/echo.py", echo).await.unwrap();
     output(&client, &id, "setsid python3 echo.py >/dev/null 2>&1 &").await;
     let listens = async || sh(&client, &id, "grep -q :2329 /proc/net/tcp").await.exit_code == 0;
     eventually("the server inside listens", listens).await;

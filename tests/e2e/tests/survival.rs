@@ -30,7 +30,7 @@ async fn a_sandbox_survives_a_killed_server_with_its_processes_and_files() {
 async fn creates_cut_off_by_a_kill_leave_no_orphans_and_no_lies() {
     let world = World::new();
     let mut server = Server::start(&world.data_dir());
-    for round in 0..6_u32 {
+    for round in 0..6_usize {
         let client = Arc::new(server.client());
         let creates: Vec<_> = (0..4)
             .map(|_| {
@@ -39,7 +39,7 @@ async fn creates_cut_off_by_a_kill_leave_no_orphans_and_no_lies() {
             })
             .collect();
         // Later in each round, so that every step of a create is hit in some round.
-        let listed = async || client.list().await.is_ok_and(|rows| rows.len() as u32 >= round % 4);
+        let listed = async || client.list().await.is_ok_and(|rows| rows.len() >= round % 4);
         eventually("some rows are there", listed).await;
         server.kill();
         for create in creates {
@@ -59,7 +59,7 @@ async fn creates_cut_off_by_a_kill_leave_no_orphans_and_no_lies() {
 /// Every row says `running` and works, or says why it failed.
 async fn assert_rows_are_true(server: &Server) {
     let client = server.client();
-    for sandbox in client.list().await.unwrap() {
+    for sandbox in client.list().await.expect("sandboxes are listed") {
         match sandbox.state.as_str() {
             "running" => assert_eq!(output(&client, &sandbox.id, "echo ok").await, "ok\n"),
             "error" => assert!(sandbox.error.is_some(), "{sandbox:?}"),

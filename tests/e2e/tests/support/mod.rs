@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api::client::Client;
+use api::client::{Client, ClientError};
 use api::exec::{ExecRequest, ExecResult};
 use api::sandbox::{Sandbox, SpawnRequest};
 use tempfile::TempDir;
 use testkit::traces;
 
 /// How long something may take that takes milliseconds on an idle machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A directory for one test.
 pub struct World {
@@ -20,7 +20,8 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        Self { home: tempfile::Builder::new().prefix("e2e-").tempdir().unwrap() }
+        let home = tempfile::Builder::new().prefix("e2e-").tempdir();
+        Self { home: home.expect("a temporary directory can be made") }
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -40,13 +41,13 @@ impl World {
 /// A sandbox of image `host`.
 pub async fn spawn(client: &Client) -> Sandbox {
     let request = SpawnRequest { ttl: Some("10m".into()), ..SpawnRequest::default() };
-    client.spawn(&request).await.unwrap()
+    client.spawn(&request).await.expect("a sandbox is spawned")
 }
 
 /// Runs a shell line and waits for its end.
 pub async fn sh(client: &Client, id: &str, line: &str) -> ExecResult {
     let request = ExecRequest { command: Some(line.into()), ..ExecRequest::default() };
-    client.exec(id, &request).await.unwrap()
+    client.exec(id, &request).await.expect("the shell runs")
 }
 
 /// What a shell line prints; it must succeed.
@@ -64,4 +65,10 @@ pub async fn eventually<F: AsyncFn() -> bool>(what: &str, condition: F) {
         }
     };
     assert!(tokio::time::timeout(PATIENCE, asked).await.is_ok(), "never: {what}");
+}
+
+/// Writes a file.
+pub async fn write(client: &Client, id: &str, path: &str, text: &str) -> Result<(), ClientError> {
+    let bytes = futures::stream::iter([Ok::<_, std::io::Error>(text.to_owned())]);
+    client.write_file(id, (path, None), bytes).await.map(drop)
 }
