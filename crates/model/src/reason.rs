@@ -118,6 +118,8 @@ reasons! {
     BodyTooLarge = "body_too_large", BadRequest, 413, Never;
     /// No credential, or not a valid one.
     Unauthorized = "unauthorized", Unauthorized, 401, Never;
+    /// The request comes from a web page, or under a host name, that the server does not know.
+    OriginForbidden = "origin_forbidden", Forbidden, 403, Never;
     /// No such route.
     RouteNotFound = "route_not_found", NotFound, 404, Never;
     /// The route exists, the method does not.
