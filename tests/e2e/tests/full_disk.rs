@@ -13,7 +13,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(at: PathBuf) -> Self {
-        std::fs::create_dir(&at).unwrap();
+        std::fs::create_dir(&at).expect("a directory can be made");
         mount(&["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"], &at);
         Self(at)
     }
@@ -26,7 +26,14 @@ impl Drop for SmallDisk {
 }
 
 fn mount(args: &[&str], at: &Path) {
-    assert!(Command::new("mount").args(args).arg(at).status().unwrap().success());
+    assert!(
+        Command::new("mount")
+            .args(args)
+            .arg(at)
+            .status()
+            .expect("mount is part of every Debian system")
+            .success()
+    );
 }
 
 #[tokio::test]

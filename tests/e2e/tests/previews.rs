@@ -11,11 +11,11 @@ use testkit::Server;
 
 /// One plain HTTP request with a host of our choice; the whole answer as text.
 fn get(server: &Server, host: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("the server answers");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).expect("the server answers");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    stream.read_to_end(&mut answer).expect("the server answers");
     String::from_utf8_lossy(&answer).into_owned()
 }
 

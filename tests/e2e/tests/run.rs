@@ -10,7 +10,7 @@ use support::World;
 use testkit::{Command, binary};
 
 fn run(world: &World, args: &[&str]) -> Output {
-    command(world, args).output().unwrap()
+    command(world, args).output().expect("the binary runs")
 }
 
 fn command(world: &World, args: &[&str]) -> Command {
@@ -26,7 +26,9 @@ fn command(world: &World, args: &[&str]) -> Command {
 fn assert_nothing_is_left(world: &World) {
     world.assert_no_traces();
     let left: Vec<_> = std::fs::read_dir(world.data_dir().join("run"))
-        .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+        .map(|entries| {
+            entries.map(|entry| entry.expect("a directory can be read").path()).collect()
+        })
         .unwrap_or_default();
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
 }
