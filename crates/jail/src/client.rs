@@ -77,11 +77,6 @@ impl Client {
         self.child.wait().map(drop)
     }
 
-    /// The helper's process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     fn socket(&self) -> io::Result<&OwnedFd> {
         self.socket.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }

@@ -197,7 +197,6 @@ fn give_root(
         layers: layers?,
         place: &newborn.place,
         userns,
-        volatile: host.ephemeral,
     })?;
     packet::send(&newborn.socket, inside::ROOT, Some(root.as_fd())).step("send the root")
 }

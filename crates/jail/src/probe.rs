@@ -142,7 +142,6 @@ fn try_overlay(host: &Host, pid: rustix::process::Pid) -> Option<Missing> {
             layers: vec![&layer],
             place: &dir,
             userns: &userns,
-            volatile: false,
         })
     });
     let removed = std::ffi::CString::new(TRIAL).map_err(|_| Errno::INVAL);

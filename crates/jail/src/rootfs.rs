@@ -74,8 +74,6 @@ pub struct Parts<'a> {
     pub place: &'a OwnedFd,
     /// The user namespace whose map shifts the layers.
     pub userns: &'a OwnedFd,
-    /// Whether the writable layer may skip synchronisation with the disk.
-    pub volatile: bool,
 }
 
 /// Mounts the layers and the writable one, detached.
@@ -99,9 +97,9 @@ pub fn overlay(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
     let place = by_descriptor(parts.place);
     set("upperdir", &format!("{place}/{UPPER}"))?;
     set("workdir", &format!("{place}/{WORK}"))?;
-    if parts.volatile {
-        rustix::mount::fsconfig_set_flag(&fs, "volatile").step(STEP)?;
-    }
+    // A writable layer is never mounted a second time, so nothing is gained by writing it out. If it
+    // were, the end of one sandbox would wait for everything unwritten on the whole file system.
+    rustix::mount::fsconfig_set_flag(&fs, "volatile").step(STEP)?;
     rustix::mount::fsconfig_create(&fs).step(STEP)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
     let mount =

@@ -204,13 +204,16 @@ pub fn place(from: impl AsFd, number: RawFd) -> Result<(), Errno> {
     checked(libc::c_long::from(result)).map(drop)
 }
 
+/// The signals that end a process from outside, and that of a closed socket.
+const IGNORED: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGPIPE];
+
 /// Ignores the signals by which terminals and service managers end a group of processes, blocks
 /// `SIGCHLD` and returns the descriptor that becomes readable when a child ends.
 pub fn take_signals() -> Result<OwnedFd, Errno> {
     // SAFETY: `SIG_IGN` is a valid disposition; the set is initialised before use; both outlive
     // their calls.
     unsafe {
-        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGPIPE] {
+        for signal in IGNORED {
             libc::signal(signal, libc::SIG_IGN);
         }
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -223,12 +226,13 @@ pub fn take_signals() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Puts every signal back to its default and unblocks all, as a fresh process expects.
+/// Puts what [`take_signals`] changed back to what a fresh process expects. Handlers need no
+/// reset: an exec does it.
 pub fn reset_signals() {
-    // SAFETY: `SIG_DFL` is a valid disposition (numbers that cannot change are refused, harmlessly);
-    // the set is initialised before use and outlives the call.
+    // SAFETY: `SIG_DFL` is a valid disposition; the set is initialised before use and outlives the
+    // call.
     unsafe {
-        for signal in 1..=64 {
+        for signal in IGNORED {
             libc::signal(signal, libc::SIG_DFL);
         }
         let mut set: libc::sigset_t = std::mem::zeroed();

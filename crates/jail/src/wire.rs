@@ -98,8 +98,8 @@ pub struct Configure {
     /// An existing directory of root's; sandboxes live in `sandboxes/` beneath it. One helper at a
     /// time may hold it: a second one is answered `Busy`.
     pub state_dir: PathBuf,
-    /// True: when the socket closes, every sandbox of this instance is destroyed, and writable
-    /// layers may skip synchronisation with the disk. False: sandboxes outlive the helper.
+    /// True: when the socket closes, every sandbox of this instance is destroyed. False: sandboxes
+    /// outlive the helper. Either way a writable layer does not outlive a restart of the host.
     pub ephemeral: bool,
 }
 

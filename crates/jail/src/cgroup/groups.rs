@@ -16,7 +16,7 @@ use super::{Controller, Kind, Layout, Tree};
 use crate::failure::{Failure, InStep};
 use crate::rootfs::clone_tree;
 use crate::wire::{Limits, Usage};
-use crate::{files, sys};
+use crate::{files, key, sys};
 
 /// The directory that all instances share in each hierarchy.
 const TOP: &str = "stacyvm";
@@ -186,14 +186,13 @@ impl Groups {
             .try_for_each(|(_, parent)| remove_group(parent, key, DEPTH_FOLLOWED))
     }
 
-    /// The names of all cgroups at this instance's level.
+    /// The names of all sandboxes' cgroups at this instance's level.
     pub fn keys(&self) -> Result<Vec<String>, Failure> {
         const STEP: &str = "list the cgroups";
+        let is_key = |name: &String| key::target_of(name).is_some();
         let mut keys = Vec::new();
         for (_, dir) in &self.trees {
-            keys.extend(
-                files::names(dir).step(STEP)?.into_iter().filter(|name| name.contains('.')),
-            );
+            keys.extend(files::names(dir).step(STEP)?.into_iter().filter(is_key));
         }
         Ok(keys)
     }
@@ -362,4 +361,61 @@ fn remove_group(parent: &OwnedFd, name: &str, depth: usize) -> Result<(), Errno>
         remove_group(&dir, &child, depth - 1)?;
     }
     remove()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { memory_bytes: 64 << 20, cpu_millis: 1000, pids: 16 };
+
+    fn sleeper(dir: &OwnedFd) -> Child {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        files::write(dir, "cgroup.procs", &child.id().to_string()).unwrap();
+        child
+    }
+
+    fn check_life(layout: Layout, name: &str) {
+        let instance = format!("unit-{name}-{}", std::process::id());
+        let groups = Groups::open(layout, &instance).unwrap();
+        let group = groups.make("s.1", &LIMITS, 0).unwrap();
+        assert!(!groups.alive("s.1").unwrap());
+        assert_eq!(groups.usage("s.1").unwrap().memory_limit_bytes, LIMITS.memory_bytes);
+        rustix::fs::mkdirat(&group.delegated, "job", DIR_MODE).unwrap();
+        let nested = files::open_dir(&group.delegated, "job").unwrap();
+        let mut children = [sleeper(&group.delegated), sleeper(&nested)];
+        assert!(groups.alive("s.1").unwrap());
+        assert_eq!(groups.pids("s.1").unwrap().len(), 2);
+        assert_eq!(groups.remove("s.1"), Err(Errno::BUSY));
+        groups.kill("s.1").unwrap();
+        for child in &mut children {
+            child.wait().unwrap();
+        }
+        assert!(!groups.alive("s.1").unwrap());
+        assert_eq!(groups.keys().unwrap().first().map(String::as_str), Some("s.1"));
+        groups.remove("s.1").unwrap();
+        groups.remove("s.1").unwrap();
+        groups.kill("s.1").unwrap();
+        assert_eq!(groups.keys().unwrap(), Vec::<String>::new());
+        groups.remove_levels();
+    }
+
+    #[test]
+    fn groups_live_and_die_on_this_host_as_it_is() {
+        check_life(Layout::of_host().unwrap(), "host");
+    }
+
+    #[test]
+    fn groups_live_and_die_without_the_unified_hierarchy() {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let legacy: Vec<&str> =
+            mountinfo.lines().filter(|line| !line.contains(" - cgroup2 ")).collect();
+        let layout = Layout::parse(&legacy.join("\n"), |_| String::new());
+        // A purely unified host has no way to be without it.
+        if layout.missing().is_empty() {
+            check_life(layout, "legacy");
+        }
+    }
 }

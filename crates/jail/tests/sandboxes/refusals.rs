@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::rig::{Rig, target};
+use super::rig::{Rig, another_helper, target};
 use jail::wire::{
     Answer, BIND_SOURCES, Bind, Call, Configure, CreateSpec, ErrorKind, Feature, GENERATION,
     MESSAGE_BYTES_MAX,
 };
+
+/// Makes a good specification bad.
+type Change = fn(&mut CreateSpec);
 
 fn invalid(field: &str) -> ErrorKind {
     ErrorKind::Invalid { field: field.to_owned() }
@@ -16,7 +19,7 @@ fn invalid(field: &str) -> ErrorKind {
 fn a_wrong_field_is_named_and_nothing_is_made() {
     let mut rig = Rig::new();
     let image = rig.state_dir().join("images/host");
-    let wrong: Vec<(&str, fn(&mut CreateSpec))> = vec![
+    let wrong: Vec<(&str, Change)> = vec![
         ("target.sandbox", |spec| spec.target.sandbox = "../up".into()),
         ("target.sandbox", |spec| spec.target.sandbox = "x".repeat(65)),
         ("hostname", |spec| spec.hostname = String::new()),
@@ -81,7 +84,7 @@ fn configure_comes_first_once_and_for_one_helper_at_a_time() {
     };
     let again = rig.call(Call::Configure(configure.clone())).unwrap_err();
     assert_eq!(again.kind, invalid("call"));
-    let mut second = rig.another_helper();
+    let mut second = another_helper();
     assert_eq!(second.call(Call::Probe).unwrap().unwrap_err().kind, invalid("call"));
     let newer = Configure { generation: GENERATION + 1, ..configure.clone() };
     let refused = second.call(Call::Configure(newer)).unwrap().unwrap_err();

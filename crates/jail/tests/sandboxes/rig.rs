@@ -52,7 +52,7 @@ impl Rig {
 
     /// Starts a helper in place of the one that ended.
     pub fn restart(&mut self) {
-        self.client = Some(self.another_helper());
+        self.client = Some(another_helper());
         let configure = Configure {
             generation: GENERATION,
             instance: self.instance.clone(),
@@ -60,16 +60,6 @@ impl Rig {
             ephemeral: self.ephemeral,
         };
         assert_eq!(self.call(Call::Configure(configure)), Ok(Answer::Configured));
-    }
-
-    /// Starts a helper that nobody has configured.
-    pub fn another_helper(&self) -> Client {
-        let helper = Path::new(env!("CARGO_BIN_EXE_stacyvm-jail"));
-        let agent = helper.with_file_name("examples/probe");
-        let agent = jail::launch::sealed("probe", &fs::read(agent).expect(
-            "the example `probe` is built with the package's tests, not with one target of them",
-        )).unwrap();
-        Client::start(File::open(helper).unwrap(), agent).unwrap()
     }
 
     /// The state directory.
@@ -172,6 +162,20 @@ impl Drop for Rig {
         client.close().unwrap();
         assert_eq!(self.traces(), Vec::<String>::new());
     }
+}
+
+/// Starts a helper that nobody has configured.
+pub fn another_helper() -> Client {
+    let helper = Path::new(env!("CARGO_BIN_EXE_stacyvm-jail"));
+    let agent = helper.with_file_name("examples/probe");
+    let agent = jail::launch::sealed(
+        "probe",
+        &fs::read(agent).expect(
+            "the example `probe` is built with the package's tests, not with one target of them",
+        ),
+    )
+    .unwrap();
+    Client::start(File::open(helper).unwrap(), agent).unwrap()
 }
 
 fn paths(dir: &Path) -> Vec<String> {
