@@ -229,6 +229,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[test]
@@ -256,7 +257,7 @@ mod tests {
     proptest! {
         #[test]
         fn output_keeps_the_first_and_the_last_bytes(
-            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..20),
+            chunks in vec(vec(any::<u8>(), 0..20), 0..20),
             limit in 0_usize..64,
         ) {
             let all = chunks.concat();

@@ -48,7 +48,10 @@ macro_rules! id {
                 let random = text.strip_prefix($prefix).unwrap_or_default();
                 let well_formed = random.len() == RANDOM_CHARS
                     && random.bytes().all(|byte| ALPHABET.contains(&byte));
-                if well_formed { Ok(Self(text.to_owned())) } else { Err(IdError { prefix: $prefix }) }
+                if !well_formed {
+                    return Err(IdError { prefix: $prefix });
+                }
+                Ok(Self(text.to_owned()))
             }
         }
 

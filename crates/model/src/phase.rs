@@ -6,7 +6,7 @@
 //!    │Stop              │CreateFailed         │Stop                  │Stop
 //!    ▼                  ▼ Stop                ▼                      ▼
 //!  Gone(why) ◄──Destroyed, NotFound── Stopping(why) ◄────────────────┘
-//!    ▲ for ever                                          NotFound in Running, Lost → Gone(Vanished)
+//!    ▲ for ever                          NotFound in Running, Lost → Gone(Vanished)
 //! ```
 //!
 //! [`Phase::step`] decides; one place in the engine performs the [`Effect`]. Pausing joins with

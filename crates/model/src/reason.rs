@@ -65,7 +65,10 @@ impl Retry {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $word:literal, $code:ident, $status:literal, $retry:ident;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident = $word:literal, $code:ident, $status:literal, $retry:ident;
+    )*) => {
         /// Why a request failed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {

@@ -178,7 +178,14 @@ async fn limits_on_memory_and_processes_hold() {
     let id = client.spawn(&request).await.unwrap().id;
     let hog = sh(&client, &id, "exec python3 -c 'x = bytearray(512 << 20); print(len(x))'").await;
     assert_eq!((hog.outcome.as_str(), hog.stdout.as_str()), ("oom_killed", ""), "{hog:?}");
-    let bomb = "python3 -c '\nimport os, time\nn = 0\ntry:\n    while n < 5000:\n        if os.fork() == 0: time.sleep(600)\n        n += 1\nexcept OSError: print(\"stopped\")'";
+    let bomb = r#"python3 -c '
+import os, time
+n = 0
+try:
+    while n < 5000:
+        if os.fork() == 0: time.sleep(600)
+        n += 1
+except OSError: print("stopped")'"#;
     let request = api::exec::ExecRequest {
         command: Some(bomb.into()),
         timeout: Some("20s".into()),

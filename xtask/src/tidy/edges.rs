@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stacyvm-server", &["stacyvm-engine", "stacyvm-api", "stacyvm-model"]),
     ("stacyvm", COMPOSED),
     ("stacyvm-testkit", COMPOSED),
+    ("stacyvm-e2e", COMPOSED),
     ("xtask", &["stacyvm-model"]),
 ];
 
