@@ -1,9 +1,9 @@
 //! Which range of user ids belongs to which sandbox, agreed between all instances of a host.
 //!
 //! Each sandbox has 65,536 ids of its own, so that no two can touch each other's files or processes
-//! even where a path leads there. A range is claimed by a file that only one can make; a claim whose
-//! sandbox directory is gone is stale and swept. All of it happens under one lock, so a claim is
-//! never seen without its directory. Called by `create`, `destroy` and `host`.
+//! even where a path leads there. A range is claimed by a file that only one can make; a claim
+//! whose sandbox directory is gone is stale and swept. All of it happens under one lock, so a claim
+//! is never seen without its directory. Called by `create`, `destroy` and `host`.
 
 use std::fs;
 use std::io;

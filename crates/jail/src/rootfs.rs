@@ -97,8 +97,8 @@ pub fn overlay(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
     let place = by_descriptor(parts.place);
     set("upperdir", &format!("{place}/{UPPER}"))?;
     set("workdir", &format!("{place}/{WORK}"))?;
-    // A writable layer is never mounted a second time, so nothing is gained by writing it out. If it
-    // were, the end of one sandbox would wait for everything unwritten on the whole file system.
+    // A writable layer is never mounted a second time, so nothing is gained by writing it out. If
+    // it were, the end of one sandbox would wait for all that is unwritten on the file system.
     rustix::mount::fsconfig_set_flag(&fs, "volatile").step(STEP)?;
     rustix::mount::fsconfig_create(&fs).step(STEP)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;

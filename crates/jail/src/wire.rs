@@ -1,7 +1,7 @@
 //! The closed set of requests the jail helper answers, and its replies.
 //!
-//! One JSON message is one packet of a `SOCK_SEQPACKET` socket pair; each request carries an id that
-//! its reply repeats, because a slow `Destroy` is answered after requests that came later.
+//! One JSON message is one packet of a `SOCK_SEQPACKET` socket pair; each request carries an id
+//! that its reply repeats, because a slow `Destroy` is answered after requests that came later.
 //! Nothing here acts: the helper checks every field (`check.rs`) before it believes any of them.
 //! Used by the native driver (which sends) and by `helper` (which answers).
 //!

@@ -149,7 +149,11 @@ fn the_search_stays_short() {
 
 proptest! {
     #[test]
-    fn any_call_means_what_the_table_says(number: u32, near in 0..NUMBERS_END, arguments: [u64; 6]) {
+    fn any_call_means_what_the_table_says(
+        number: u32,
+        near in 0..NUMBERS_END,
+        arguments: [u64; 6],
+    ) {
         for number in [number, near] {
             let data = Data::call(number, arguments);
             prop_assert_eq!(ours(&data), expected(&data));

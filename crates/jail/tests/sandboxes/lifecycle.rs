@@ -180,7 +180,8 @@ fn a_hostile_file_tree_is_removed() {
     let created = rig.create("hostile");
     let script = "sh cd /workspace; ln -s / host; ln -s /workspace loop; mkfifo pipe; \
                   for i in $(seq 500); do mkdir d; cd d; done; touch leaf; \
-                  cd /workspace; mkdir -p closed/inner; chmod 0 closed; mkdir \"$(printf 'a\\nb')\"";
+                  cd /workspace; mkdir -p closed/inner; chmod 0 closed; \
+                  mkdir \"$(printf 'a\\nb')\"";
     assert_eq!(ask(&created, script), "");
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("kept"), "").unwrap();
