@@ -1,8 +1,8 @@
 //! The system call filter of every sandbox, as a binary search over call numbers.
 //!
 //! What is decided is in `table`; here it becomes a program for the kernel's filter machine. Runs
-//! of numbers with the same verdict become one leaf, so a call costs about eight comparisons where a
-//! linear list needs hundreds. Built once by the helper and installed by each sandbox just before
+//! of numbers with the same verdict become one leaf, so a call costs about eight comparisons where
+//! a linear list needs hundreds. Built once by the helper and installed by each sandbox just before
 //! it executes the agent. `verdict` is the plain meaning, which tests hold the program against.
 
 mod table;
