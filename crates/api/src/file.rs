@@ -16,7 +16,7 @@ pub struct WriteRequest {
     /// The contents. Default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Permission bits in octal. Default: `0644`.
+    /// Permission bits in octal. Default: `0644` for a new file, and what it has for an old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// How `content` is written. Default: `utf8`.

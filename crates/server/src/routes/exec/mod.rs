@@ -1,0 +1,3 @@
+//! The route that runs programs.
+
+pub(crate) mod run;

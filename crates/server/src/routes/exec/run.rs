@@ -1,0 +1,105 @@
+//! `POST /sandboxes/{id}/exec`.
+
+use std::collections::BTreeMap;
+
+use api::{ExecLine, ExecRequest};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use engine::{Caller, NewExec};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use model::{ExecResult, Failure, Outcome, Reason, SandboxId, StartFailure};
+use serde_json::Value;
+
+use crate::envelope::RequestId;
+use crate::error::ApiError;
+use crate::extract::{By, Id, Json};
+use crate::state::Plane;
+use crate::{convert, ndjson};
+
+/// Run a program.
+///
+/// Answers when it has ended, or with `stream` at once and then line by line. A non-zero exit code
+/// is a result, not an error. A timeout of a plain call is 408 with what there is of the result in
+/// `details`; in a stream it is the outcome in the last line. Once a stream has begun, its status
+/// says nothing about the program.
+#[utoipa::path(
+    post, path = "/api/v1/sandboxes/{id}/exec", operation_id = "exec_run", tag = "exec",
+    params(("id" = String, Path, description = "The sandbox.")),
+    request_body = ExecRequest,
+    responses((
+        status = 200, description = "It ran, or, with `stream`, it runs: one object a line.",
+        content((api::ExecResult = "application/json"), (ExecLine = "application/x-ndjson")),
+    )),
+)]
+pub(crate) async fn run(
+    State(plane): State<Plane>,
+    (By(caller), Id(id)): (By, Id),
+    Extension(request_id): Extension<RequestId>,
+    Json(request): Json<ExecRequest>,
+) -> Result<Response, ApiError> {
+    let encoding = request.encoding.unwrap_or_default();
+    let streamed = request.stream.unwrap_or(false);
+    let new = convert::new_exec(request)?;
+    if !streamed {
+        return collected(&plane, (&caller, &id), new, encoding).await;
+    }
+    let exec = plane.engine.exec(&caller, &id, new).await?;
+    let heartbeat = plane.settings.heartbeat;
+    let lines = ndjson::lines(exec, encoding, heartbeat, request_id.as_str().to_owned());
+    let headers = [
+        (CONTENT_TYPE.as_str(), api::paths::NDJSON),
+        (CACHE_CONTROL.as_str(), "no-cache"),
+        ("x-accel-buffering", "no"),
+    ];
+    Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+async fn collected(
+    plane: &Plane,
+    (caller, id): (&Caller, &SandboxId),
+    new: NewExec,
+    encoding: api::Encoding,
+) -> Result<Response, ApiError> {
+    let result = plane.engine.exec_collect(caller, id, new).await?;
+    let answer = convert::exec_result(&result, encoding);
+    match &result.outcome {
+        Outcome::TimedOut => Err(timed_out(id, &answer)),
+        Outcome::StartFailed(StartFailure::BadWorkdir, _) => Err(bad_workdir(&result).into()),
+        Outcome::Exited(_)
+        | Outcome::Signaled(_)
+        | Outcome::OomKilled
+        | Outcome::Canceled
+        | Outcome::SandboxLost
+        | Outcome::StartFailed(
+            StartFailure::NotFound
+            | StartFailure::NotExecutable
+            | StartFailure::Resources
+            | StartFailure::Other,
+            _,
+        ) => Ok(axum::Json(answer).into_response()),
+    }
+}
+
+fn timed_out(id: &SandboxId, answer: &api::ExecResult) -> ApiError {
+    let Ok(Value::Object(details)) = serde_json::to_value(answer) else {
+        return Failure::internal("a result is not a JSON object").into();
+    };
+    let failure = Failure::new(Reason::ExecTimeout, format!("exec timeout: {id}"));
+    ApiError::from(failure).with_details(BTreeMap::from_iter(details))
+}
+
+fn bad_workdir(result: &ExecResult) -> Failure {
+    let problem = match &result.outcome {
+        Outcome::StartFailed(_, message) => message.as_str(),
+        Outcome::Exited(_)
+        | Outcome::Signaled(_)
+        | Outcome::TimedOut
+        | Outcome::OomKilled
+        | Outcome::Canceled
+        | Outcome::SandboxLost => "",
+    };
+    Failure::new(Reason::WorkdirInvalid, format!("invalid input: workdir: {problem}"))
+        .detail("field", "workdir")
+}

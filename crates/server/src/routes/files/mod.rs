@@ -1,0 +1,10 @@
+//! Routes of files in a sandbox.
+
+pub(crate) mod chmod;
+pub(crate) mod delete;
+pub(crate) mod glob;
+pub(crate) mod list;
+pub(crate) mod read;
+pub(crate) mod rename;
+pub(crate) mod stat;
+pub(crate) mod write;

@@ -1,0 +1,5 @@
+//! Routes of providers.
+
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod test;
