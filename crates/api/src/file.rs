@@ -1,4 +1,4 @@
-//! Files in a sandbox.
+//! Files in a sandbox: what is written, renamed, changed and described.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! The event stream.
+//! The event stream: replay, order, silence, and its end.
 
 use futures::StreamExt;
 use reqwest::StatusCode;

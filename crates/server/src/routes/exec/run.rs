@@ -1,4 +1,4 @@
-//! `POST /sandboxes/{id}/exec`.
+//! `POST /sandboxes/{id}/exec`: runs a program, answered in one piece or as a stream.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `POST /sandboxes/{id}/files/chmod`.
+//! `POST /sandboxes/{id}/files/chmod`: sets permission bits.
 
 use api::{ChmodRequest, Status};
 use axum::extract::State;

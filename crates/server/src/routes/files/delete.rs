@@ -1,4 +1,4 @@
-//! `DELETE /sandboxes/{id}/files`.
+//! `DELETE /sandboxes/{id}/files`: removes a file or a directory.
 
 use api::Status;
 use axum::extract::State;

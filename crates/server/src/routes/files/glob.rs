@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}/files/glob`.
+//! `GET /sandboxes/{id}/files/glob`: finds files by pattern.
 
 use axum::extract::State;
 use model::{Failure, FileOp, FileReply};

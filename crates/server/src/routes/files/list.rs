@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}/files/list`.
+//! `GET /sandboxes/{id}/files/list`: what is in a directory.
 
 use api::FileInfo;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}/files`.
+//! `GET /sandboxes/{id}/files`: a file's bytes, or a range of them.
 
 use axum::body::Body;
 use axum::extract::State;

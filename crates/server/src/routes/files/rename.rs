@@ -1,4 +1,4 @@
-//! `POST /sandboxes/{id}/files/move`.
+//! `POST /sandboxes/{id}/files/move`: renames a file.
 
 use api::{MoveRequest, Status};
 use axum::extract::State;

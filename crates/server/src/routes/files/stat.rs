@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}/files/stat`.
+//! `GET /sandboxes/{id}/files/stat`: describes a file.
 
 use api::FileInfo;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `POST /sandboxes/{id}/files`.
+//! `POST /sandboxes/{id}/files`: writes a file, from JSON or from raw bytes.
 
 use api::{Status, WriteRequest};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};

@@ -1,4 +1,4 @@
-//! `GET /providers/{name}`.
+//! `GET /providers/{name}`: one provider, its health and its configuration.
 
 use api::ProviderDetail;
 use axum::extract::{Path, State};

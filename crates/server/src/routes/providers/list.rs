@@ -1,4 +1,4 @@
-//! `GET /providers`.
+//! `GET /providers`: every provider and its health.
 
 use api::Provider;
 use axum::extract::State;

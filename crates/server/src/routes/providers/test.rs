@@ -1,4 +1,4 @@
-//! `POST /providers/test`.
+//! `POST /providers/test`: which providers work.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `POST /sandboxes/admission`.
+//! `POST /sandboxes/admission`: whether a sandbox could be made now.
 
 use api::{Admission, SpawnRequest};
 use axum::extract::State;

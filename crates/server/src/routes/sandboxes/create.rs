@@ -1,4 +1,4 @@
-//! `POST /sandboxes`.
+//! `POST /sandboxes`: makes a sandbox.
 
 use api::{Sandbox, SpawnRequest};
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `DELETE /sandboxes/{id}`.
+//! `DELETE /sandboxes/{id}`: destroys a sandbox.
 
 use api::Status;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `POST /sandboxes/{id}/extend`.
+//! `POST /sandboxes/{id}/extend`: sets the time to live anew.
 
 use api::{ExtendRequest, Sandbox};
 use axum::extract::State;

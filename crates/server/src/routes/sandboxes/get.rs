@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}`.
+//! `GET /sandboxes/{id}`: one sandbox.
 
 use api::Sandbox;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `GET /sandboxes`.
+//! `GET /sandboxes`: every sandbox that is not destroyed.
 
 use api::Sandbox;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}/logs`.
+//! `GET /sandboxes/{id}/logs`: the last lines of what programs printed.
 
 use axum::extract::State;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! `DELETE /sandboxes`.
+//! `DELETE /sandboxes`: destroys what has expired.
 
 use api::Pruned;
 use axum::extract::State;

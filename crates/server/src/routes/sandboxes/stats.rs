@@ -1,4 +1,4 @@
-//! `GET /sandboxes/{id}/stats`.
+//! `GET /sandboxes/{id}/stats`: what a sandbox uses now.
 
 use api::Stats;
 use axum::extract::State;

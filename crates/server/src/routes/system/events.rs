@@ -1,4 +1,4 @@
-//! `GET /events`.
+//! `GET /events`: where a stream of events begins, and its headers.
 
 use axum::body::Body;
 use axum::extract::State;

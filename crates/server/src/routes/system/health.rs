@@ -1,4 +1,4 @@
-//! `GET /health`.
+//! `GET /health`: says that the server is there.
 
 use api::Health;
 use axum::extract::State;

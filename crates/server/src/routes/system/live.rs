@@ -1,4 +1,4 @@
-//! `GET /live`.
+//! `GET /live`: says that the process lives, for liveness probes.
 
 use api::Health;
 use axum::extract::State;

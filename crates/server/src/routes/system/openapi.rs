@@ -1,4 +1,4 @@
-//! `GET /openapi.json`.
+//! `GET /openapi.json`: the description of the API.
 
 use axum::Extension;
 use axum::response::IntoResponse;

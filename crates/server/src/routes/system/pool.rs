@@ -1,4 +1,4 @@
-//! `GET /pool/status`.
+//! `GET /pool/status`: the pool of shared machines, which there is not.
 
 use api::PoolStatus;
 

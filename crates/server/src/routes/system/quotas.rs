@@ -1,4 +1,4 @@
-//! `GET /quotas/summary`.
+//! `GET /quotas/summary`: how many owners have limits of their own.
 
 use api::QuotaSummary;
 

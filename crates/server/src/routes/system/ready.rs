@@ -1,4 +1,4 @@
-//! `GET /ready`.
+//! `GET /ready`: says whether the server can take work.
 
 use api::Readiness;
 use axum::extract::State;
