@@ -121,15 +121,12 @@ impl Bound {
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&self.listener, &room) => accepted,
             };
-            let Ok((stream, peer, permit)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             let (router, ending) = (router.clone(), ending.clone());
-            connections.spawn(async move {
-                connection(stream, service(router, peer), self.head_timeout, ending).await;
-                drop(permit);
-            });
+            connections.spawn(connection(stream, service(router, peer), self.head_timeout, ending));
         }
         drop(self.listener);
         ending.cancel();
@@ -145,26 +142,24 @@ impl Bound {
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, Peer)> {
+    let room = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was closed before it was accepted");
     }
-    Ok((stream, peer, permit))
+    Ok((stream, Peer { address: address.ip(), room: Arc::new(room) }))
 }
 
 /// The routes, told who is at the other end.
 fn service(
     router: Router,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> {
     service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request)
     })
 }

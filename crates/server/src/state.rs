@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Engine;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,8 +39,12 @@ pub(crate) struct Settings {
 }
 
 /// Who is at the other end of the connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// The connection's share of how many there may be; held by all that is made of it.
+    pub(crate) room: Arc<OwnedSemaphorePermit>,
+}
 
 /// The description of the API, as it is sent.
 #[derive(Clone)]

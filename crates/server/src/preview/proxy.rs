@@ -1,6 +1,8 @@
 //! Carries one request to a port in a sandbox and the answer back, both streamed. An upgrade
 //! (WebSocket) becomes a tunnel. What the application answers is passed on, never followed.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -15,6 +17,7 @@ use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
 use model::{Failure, Reason};
 use tokio::io::copy_bidirectional;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::host::{Authority, PreviewAddress};
 use crate::state::{Peer, Plane};
@@ -50,13 +53,15 @@ pub(super) async fn forward(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = plane.cut.clone().run_until_cancelled_owned(connection.with_upgrades());
     plane.tunnels.spawn(connection);
+    let room = request.extensions().get::<Peer>().map(|peer| peer.room.clone());
     let (request, client) = outbound(plane, request)?;
     let mut response = sender.send_request(request).await.map_err(broken)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let client = client.ok_or_else(|| {
             Failure::new(Reason::PortClosed, "the application upgraded without being asked to")
         })?;
-        tunnel(plane, client, on(&mut response));
+        let tunnel = tunnel(client, on(&mut response), room);
+        plane.tunnels.spawn(plane.stopping.clone().run_until_cancelled_owned(tunnel));
         let upgrade = response.headers().get(UPGRADE).cloned();
         strip(response.headers_mut());
         mark_upgrade(response.headers_mut(), upgrade);
@@ -85,7 +90,7 @@ fn outbound(plane: &Plane, mut request: Request) -> Result<(Request, Option<OnUp
         headers.remove(AUTHORIZATION);
     }
     mark_upgrade(headers, upgrade);
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.to_string());
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.to_string());
     for (name, value) in [
         ("forwarded", None),
         ("host", Some(authority.text())),
@@ -101,15 +106,17 @@ fn outbound(plane: &Plane, mut request: Request) -> Result<(Request, Option<OnUp
     Ok((Request::from_parts(parts, body), client))
 }
 
-/// Copies bytes both ways until both sides have closed, or the server stops.
-fn tunnel(plane: &Plane, client: OnUpgrade, application: OnUpgrade) {
-    let stopping = plane.stopping.clone();
-    plane.tunnels.spawn(stopping.run_until_cancelled_owned(async move {
-        let (Ok(client), Ok(application)) = tokio::join!(client, application) else { return };
-        let (mut client, mut application) = (TokioIo::new(client), TokioIo::new(application));
-        // Either side going away is how a tunnel ends; there is nobody left to tell.
-        let _ = copy_bidirectional(&mut client, &mut application).await;
-    }));
+/// Copies bytes both ways until both sides have closed. The client's connection counts against the
+/// limit for as long.
+async fn tunnel(
+    client: OnUpgrade,
+    application: OnUpgrade,
+    _room: Option<Arc<OwnedSemaphorePermit>>,
+) {
+    let (Ok(client), Ok(application)) = tokio::join!(client, application) else { return };
+    let (mut client, mut application) = (TokioIo::new(client), TokioIo::new(application));
+    // Either side going away is how a tunnel ends; there is nobody left to tell.
+    let _ = copy_bidirectional(&mut client, &mut application).await;
 }
 
 /// The protocol that a message wants to change to.
