@@ -15,14 +15,15 @@ use crate::place::Place;
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:7423";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success, 1 failure, 2 wrong usage. `run` and `exec` exit with the code of the \
-command: 128+n when signal n ended it, 124 when it ran over its timeout, 126 when it cannot be \
-executed, 127 when it is not there, 137 when memory ran out, 125 when StacyVM itself failed.";
+Exit codes: 0 success, 1 failure, 2 wrong usage.
+`run` and `exec` exit with the code of the command: 128+n when signal n ended it, 124 when it ran
+over its timeout, 126 when it cannot be executed, 127 when it is not there, 137 when memory ran out,
+125 when StacyVM itself failed.";
 
 /// Sandboxes for programs that you do not trust.
 #[derive(Debug, Parser)]
 #[command(name = "stacyvm", version = crate::commands::version::LONG, after_help = EXIT_CODES)]
-#[command(max_term_width = 100, disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -48,10 +49,11 @@ pub struct Global {
     /// Answer in JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// The configuration [default: ./stacyvm.yaml, else ~/.stacyvm/config.yaml]
+    #[arg(help = "The configuration \
+                  [default: ./stacyvm.yaml,\nelse ~/.stacyvm/config.yaml]")]
     #[arg(long, global = true, value_name = "FILE", env = "STACYVM_CONFIG")]
     pub config: Option<PathBuf>,
-    #[arg(help = "Where state is kept; also by STACYVM_DATA_DIR \
+    #[arg(help = "Where state is kept; also by STACYVM_DATA_DIR\n\
                   [default: /var/lib/stacyvm for root, else ~/.stacyvm/data]")]
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
