@@ -1,10 +1,9 @@
 //! Running programs, in one piece and as a stream.
 
-use std::time::Duration;
-
 use api::client::ExecChunk;
 use api::{Encoding, ExecRequest};
 use futures::StreamExt;
+use provider::{ExecEvent, Offsets, Provider, RuntimeHandle};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -181,26 +180,31 @@ async fn a_plain_exec_ends_when_its_client_goes_away() {
     let plane = Plane::start().await;
     let id = plane.spawn().await;
     let mut events = plane.client.events(Some(0)).await.unwrap();
-    let request = shell("sleep 600");
+    let request = shell("echo up; sleep 600");
     let call = plane.client.exec(&id, &request);
-    let started = async {
-        while let Some(event) = events.next().await {
-            if event.unwrap().kind == "exec.started" {
-                return;
-            }
-        }
-    };
+    let is_up = async { while plane.client.logs(&id, 1).await.unwrap().is_empty() {} };
     tokio::select! {
         result = call => panic!("{result:?}"),
-        () = started => {}
+        () = is_up => {}
     }
-    let ended = async {
-        while let Some(event) = events.next().await {
-            let kind = event.unwrap().kind;
-            if matches!(kind.as_str(), "exec.completed" | "exec.failed") {
-                return;
-            }
+    let exec = loop {
+        let event = events.next().await.unwrap().unwrap();
+        if event.kind == "exec.started" {
+            break event.data["exec_id"].parse().unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    let name = plane.provider.names().remove(0);
+    let handle = RuntimeHandle(format!("memory:{name}"));
+    let guest = plane.provider.connect(&name, &handle).await.unwrap();
+    let session = guest.attach(&exec, Offsets::default()).await.unwrap();
+    let events: Vec<_> = session.events.collect().await;
+    let Some(Ok(ExecEvent::Exit(exit))) = events.last() else { panic!("{events:?}") };
+    assert_eq!(exit.outcome, model::Outcome::Canceled);
+}
+
+#[tokio::test]
+async fn an_empty_line_is_a_program_that_does_nothing() {
+    let plane = Plane::start().await;
+    let (status, body) = exec(&plane, &json!({})).await;
+    assert_eq!((status, &body["exit_code"]), (StatusCode::OK, &json!(0)), "{body}");
 }

@@ -1,6 +1,7 @@
 //! Making, seeing and ending sandboxes.
 
 use api::SpawnRequest;
+use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -162,7 +163,12 @@ async fn a_create_that_fails_leaves_nothing() {
 async fn logs_and_stats_are_of_the_sandbox() {
     let plane = Plane::start().await;
     let id = plane.spawn().await;
-    plane.client.exec(&id, &crate::plane::shell("echo one; echo two")).await.unwrap();
+    // The test double forgets the output of a program that has ended.
+    let request = crate::plane::shell("echo one; echo two; sleep 600");
+    let mut running = plane.client.exec_stream(&id, &request).await.unwrap();
+    for _ in 0..2 {
+        running.next().await.unwrap().unwrap();
+    }
     assert_eq!(plane.client.logs(&id, 1).await.unwrap(), ["two"]);
     let answer = plane.get(&format!("/sandboxes/{id}/logs?lines=-3")).await;
     assert_eq!(answer, (StatusCode::OK, json!(["one", "two"])));

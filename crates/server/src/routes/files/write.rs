@@ -53,7 +53,7 @@ pub(crate) async fn write(
     } else {
         json(request, &plane).await?
     };
-    plane.engine.write_file(&caller, &id, &write.path, write.options, write.body).await?;
+    plane.engine.write_file(&caller, &id, (&write.path, write.options), write.body).await?;
     Ok(status("written"))
 }
 
