@@ -130,12 +130,11 @@ impl From<ErrorBody> for Failed {
 }
 
 impl From<Failure> for Failed {
-    /// A failure of a plane in this process: there is no log elsewhere, so the causes are shown.
+    /// A failure of a plane in this process: there is no log elsewhere, so the cause is shown.
     fn from(failure: Failure) -> Self {
-        let causes = failure.causes();
-        let message = match causes.as_str() {
-            "" => failure.message.clone(),
-            causes => format!("{}: {causes}", failure.message),
+        let message = match failure.source() {
+            None => failure.message.clone(),
+            Some(source) => format!("{}: {}", failure.message, root_cause(source)),
         };
         let failed = Self::new(message).with_reason(failure.reason);
         Self { hint: failure.hint, ..failed }

@@ -69,8 +69,7 @@ async fn life(
     };
     let destroyed = tokio::select! {
         destroyed = plane.destroy(&id) => destroyed,
-        _ = interrupts.next() => Err(Failed::new(format!("left the sandbox {id} behind"))
-            .hint("it ends when its time is over; `stacyvm kill` ends it now")),
+        _ = interrupts.next() => abandoned(plane, &id),
     };
     match (code, destroyed) {
         (Ok(code), Err(failed)) => {
@@ -78,6 +77,15 @@ async fn life(
             Ok(if code == 0 { crate::OWN_FAILURE } else { code })
         }
         (code, Ok(()) | Err(_)) => code,
+    }
+}
+
+/// What becomes of a sandbox that nobody waits for any more.
+fn abandoned(plane: &Plane, id: &str) -> Result<(), Failed> {
+    match plane {
+        Plane::Private(_) => Ok(()),
+        Plane::Server(_) => Err(Failed::new(format!("left the sandbox {id} behind"))
+            .hint("it ends when its time is over; `stacyvm kill` ends it now")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `serve`
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use engine::Engine;
 use server::{Server, ServerOptions};
 
 use crate::args::{Global, Serve};
+use crate::config::Config;
 use crate::failed::Failed;
 use crate::signals::Interrupts;
 use crate::{compose, data_dir, logging, output, private};
@@ -21,13 +23,27 @@ pub async fn serve(global: &Global, args: &Serve) -> Result<ExitCode, Failed> {
         config.server.listen = listen;
     }
     logging::start(&config);
+    let is_new = !directory.exists();
     data_dir::make(&directory)?;
-    let _lock = data_dir::lock(&directory)?;
-    for failed in private::sweep(&directory).await {
+    let started = start(config, &directory, &mut interrupts).await;
+    if started.is_err() && is_new {
+        // A server that never served leaves nothing; that it failed is what is told.
+        let _ = data_dir::remove(&directory);
+    }
+    started
+}
+
+async fn start(
+    config: Config,
+    directory: &Path,
+    interrupts: &mut Interrupts,
+) -> Result<ExitCode, Failed> {
+    let _lock = data_dir::lock(directory)?;
+    for failed in private::sweep(directory).await {
         tracing::warn!(problem = failed.lines(false).trim_end(), "kept the rest of a killed run");
     }
-    let engine = compose::lasting(&config, &directory).await?;
-    let result = listen(config.server, &engine, &mut interrupts).await;
+    let engine = compose::lasting(&config, directory).await?;
+    let result = listen(config.server, &engine, interrupts).await;
     engine.shutdown().await;
     result
 }

@@ -100,7 +100,7 @@ fn find(
     if let Some(path) = named {
         let missing = || ConfigError::Unreadable {
             path: path.to_path_buf(),
-            source: io::ErrorKind::NotFound.into(),
+            source: rustix::io::Errno::NOENT.into(),
         };
         let values = file::read(path)?.ok_or_else(missing)?;
         return Ok(Some((path.to_path_buf(), values)));

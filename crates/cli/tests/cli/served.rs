@@ -1,5 +1,7 @@
 //! A server of a test's own, in its process, and the program under test as its client.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that fails, fails its test")]
+
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,13 +1,11 @@
 //! The commands as programs see them: output, errors and exit codes, against a real server over
 //! the in-memory provider.
 
-mod served;
-
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use served::{Served, code, stacyvm, stderr, stdout};
+use crate::served::{Served, code, stacyvm, stderr, stdout};
 
 #[test]
 fn a_sandbox_is_made_listed_extended_and_destroyed() {
