@@ -1,4 +1,5 @@
-//! `completion`
+//! `completion`: the script that completes our commands in a shell. Called by the dispatch; needs
+//! no server.
 
 use std::process::ExitCode;
 

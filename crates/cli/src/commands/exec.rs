@@ -1,4 +1,5 @@
-//! `exec`
+//! `exec`: a command in a sandbox that is there already, followed to its end. Sandboxes that live
+//! for one command are `run`'s.
 
 use std::process::ExitCode;
 

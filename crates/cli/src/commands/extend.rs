@@ -1,4 +1,4 @@
-//! `extend`
+//! `extend`: a new time to live for a sandbox, from now on. The limits are the server's.
 
 use std::process::ExitCode;
 

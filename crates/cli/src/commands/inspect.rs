@@ -1,4 +1,4 @@
-//! `inspect`
+//! `inspect`: everything that the server tells about one sandbox, a field a line.
 
 use std::process::ExitCode;
 

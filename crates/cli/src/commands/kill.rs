@@ -1,4 +1,4 @@
-//! `kill`
+//! `kill`: the end of sandboxes, verified by the server before this returns.
 
 use std::process::ExitCode;
 

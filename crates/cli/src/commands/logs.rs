@@ -1,4 +1,4 @@
-//! `logs`
+//! `logs`: the last lines that programs in a sandbox wrote. Following them is `exec`'s.
 
 use std::process::ExitCode;
 

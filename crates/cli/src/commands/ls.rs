@@ -1,4 +1,4 @@
-//! `ls`
+//! `ls`: the table of sandboxes, for people; programs take `--json`.
 
 use std::process::ExitCode;
 

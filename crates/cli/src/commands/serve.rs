@@ -1,4 +1,5 @@
-//! `serve`
+//! `serve`: the life of a server, from its lock on the data directory to its last request. What it
+//! is made of is `compose`'s, what it answers the server crate's.
 
 use std::path::Path;
 use std::process::ExitCode;

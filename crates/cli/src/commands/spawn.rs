@@ -1,4 +1,4 @@
-//! `spawn`
+//! `spawn`: a sandbox that outlives the command. One that does not is `run`'s.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `version`
+//! `version`: which program this is and what it was built for. Needs no server.
 
 use std::process::ExitCode;
 

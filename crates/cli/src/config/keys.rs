@@ -222,7 +222,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "auth.api_key",
         form: "a key as text; in a file put it in quotes",
-        about: "The key that every request needs. Without one, the server listens on loopback only.",
+        about: "The key that every request needs. \
+                Without one, the server listens on loopback only.",
         secret: true,
         read: |config, value| {
             value.text().map(|text| config.server.api_key = optional(text).map(Into::into))

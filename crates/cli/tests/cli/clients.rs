@@ -30,7 +30,10 @@ fn an_exec_passes_output_and_the_exit_code_on() {
     let served = Served::start();
     let id = served.sandbox();
     let echoed = served.run(&["exec", &id, "--", "echo", "hello"]);
-    assert_eq!((stdout(&echoed), stderr(&echoed), code(&echoed)), ("hello\n".into(), "".into(), 0));
+    assert_eq!(
+        (stdout(&echoed), stderr(&echoed), code(&echoed)),
+        ("hello\n".into(), String::new(), 0)
+    );
     assert_eq!(code(&served.run(&["exec", &id, "--", "exit", "7"])), 7);
     let result = served.run(&["exec", &id, "--json", "--", "echo", "hello"]);
     let result: serde_json::Value = serde_json::from_slice(&result.stdout).unwrap();
@@ -48,7 +51,10 @@ fn an_exec_passes_output_and_the_exit_code_on() {
 fn a_run_leaves_no_sandbox_behind() {
     let served = Served::start();
     let output = served.run(&["run", "--", "echo", "42"]);
-    assert_eq!((stdout(&output), stderr(&output), code(&output)), ("42\n".into(), "".into(), 0));
+    assert_eq!(
+        (stdout(&output), stderr(&output), code(&output)),
+        ("42\n".into(), String::new(), 0)
+    );
     assert_eq!(code(&served.run(&["run", "--", "exit", "3"])), 3);
     assert_eq!(stdout(&served.run(&["ls", "--json"])), "[]\n");
 }

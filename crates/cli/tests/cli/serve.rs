@@ -1,5 +1,7 @@
 //! `serve` as its operator sees it when it cannot start: one clear error, and nothing left.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that fails, fails its test")]
+
 use std::net::TcpListener;
 
 use crate::served::{code, stacyvm, stderr};
