@@ -10,9 +10,12 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::console::Console;
+use crate::dial::DIALS_MAX;
 use crate::exec::Registry;
+use crate::files::FILE_TASKS_MAX;
 use crate::supervisor::Supervisor;
 use crate::sys::Identity;
+use crate::task::Slots;
 
 /// The agent.
 #[derive(Debug)]
@@ -21,7 +24,6 @@ pub struct Agent {
     /// Drawn at start; a different one after a reconnect means a different agent.
     pub(crate) number: u64,
     /// Files are resolved beneath it.
-    #[expect(dead_code, reason = "file operations resolve beneath it")]
     pub(crate) root: OwnedFd,
     /// Whom jobs and file calls run as, when that is not the agent's own user.
     pub(crate) identity: Option<Identity>,
@@ -30,6 +32,8 @@ pub struct Agent {
     pub(crate) execs: Registry,
     pub(crate) console: Console,
     pub(crate) supervisor: Supervisor,
+    pub(crate) file_tasks: Arc<Slots>,
+    pub(crate) dials: Arc<Slots>,
     links: AtomicU64,
 }
 
@@ -63,6 +67,8 @@ impl Agent {
             execs: Registry::new(config.max_execs),
             console: Console::new(),
             supervisor: Supervisor::new()?,
+            file_tasks: Slots::new(FILE_TASKS_MAX),
+            dials: Slots::new(DIALS_MAX),
             links: AtomicU64::new(1),
             config,
         }))

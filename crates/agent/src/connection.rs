@@ -13,7 +13,9 @@ use proto::{
 use rustix::io::Errno;
 
 use crate::agent::Agent;
+use crate::dial::dial;
 use crate::exec;
+use crate::files::{self, NewContents, Range};
 use crate::link::{Link, Refusal};
 use crate::stream::Stream;
 
@@ -159,9 +161,14 @@ fn answer(agent: &Arc<Agent>, request: Request, stream: Arc<Stream>) {
         Request::Console { lines } => {
             stream.finish(&Reply::Console { lines: agent.console.last(lines) });
         }
-        Request::Fs(_) | Request::Read { .. } | Request::Write { .. } | Request::Dial { .. } => {
-            stream.refuse(GuestErrorKind::Invalid, "request: not known to this agent");
+        Request::Fs(op) => files::operate(agent, op, &stream),
+        Request::Read { path, offset, length } => {
+            files::read(agent, path, Range { offset, length }, &stream);
         }
+        Request::Write { path, mode, parents } => {
+            files::write(agent, NewContents { path, mode, parents }, &stream);
+        }
+        Request::Dial { port } => dial(agent, port, &stream),
     }
 }
 

@@ -19,7 +19,9 @@
 mod agent;
 mod connection;
 mod console;
+mod dial;
 mod exec;
+mod files;
 mod hold;
 mod link;
 mod listen;
@@ -27,6 +29,7 @@ mod ring;
 mod stream;
 mod supervisor;
 mod sys;
+mod task;
 mod wake;
 
 pub use agent::{Agent, Holdings};

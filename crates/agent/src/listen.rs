@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use rustix::net::SocketFlags;
 
 use crate::agent::Agent;
 use crate::connection::serve;
+use crate::task::Slots;
 
 /// Connections at once: one control plane needs one, and a restarted one or a tool may join.
 const CONNECTIONS_MAX: usize = 8;
@@ -36,33 +36,23 @@ pub fn listen(agent: &Arc<Agent>, listener: OwnedFd) -> std::io::Result<()> {
 }
 
 fn accept_all(agent: &Arc<Agent>, listener: &OwnedFd) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let slots = Slots::new(CONNECTIONS_MAX);
     loop {
         match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
-            // Over the limit the socket is dropped, which the peer sees as an end of stream.
-            Ok(socket) if open.load(Ordering::Acquire) < CONNECTIONS_MAX => {
-                open.fetch_add(1, Ordering::AcqRel);
-                let place = Place(Arc::clone(&open));
+            Ok(socket) => {
+                // Over the limit the socket is dropped, which the peer sees as an end of stream.
+                let Some(slot) = slots.take() else { continue };
                 let agent = Arc::clone(agent);
                 let thread =
                     thread::Builder::new().name("connection".into()).stack_size(CONNECTION_STACK);
                 // A connection that gets no thread is dropped with the closure; the peer may retry.
                 let _ = thread.spawn(move || {
                     serve(&agent, socket);
-                    drop(place);
+                    drop(slot);
                 });
             }
-            Ok(_) | Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
             Err(_) => thread::sleep(ACCEPT_PAUSE),
         }
-    }
-}
-
-/// A place among the connections, given back when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

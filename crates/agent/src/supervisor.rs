@@ -223,6 +223,8 @@ pub fn prepare() -> Result<OwnedFd, Errno> {
     sys::tune_allocator();
     // Not dumpable: a job cannot trace the agent or look into its descriptors and memory.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // New files get the mode that is asked for, whatever the agent's parent had set.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     if !rustix::process::getpid().is_init() {
         // Orphans come to process 1 by themselves, to any other process only on request.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

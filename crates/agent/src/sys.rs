@@ -259,6 +259,23 @@ fn become_user(identity: Identity) -> Result<(), Errno> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
 
+/// Makes this thread's file calls those of the user, for as long as the thread lives. Its file
+/// capabilities go with the identity; other threads keep theirs.
+pub fn become_file_user(identity: Identity) -> Result<(), Errno> {
+    // A process that may not change its groups has none to lose.
+    let _ = rustix::thread::set_thread_groups(&[]);
+    // The calls report no failure, but return the value that was in force: the second call of
+    // each pair, which changes nothing, says whether the first took effect.
+    // SAFETY: both calls take numbers and change this thread alone.
+    let (gid, uid) = unsafe {
+        libc::setfsgid(identity.gid);
+        libc::setfsuid(identity.uid);
+        (libc::setfsgid(identity.gid), libc::setfsuid(identity.uid))
+    };
+    let took = |now: i32, wanted: u32| u32::try_from(now) == Ok(wanted);
+    if took(gid, identity.gid) && took(uid, identity.uid) { Ok(()) } else { Err(Errno::PERM) }
+}
+
 fn default_signals() {
     // SAFETY: `signal` and `sigprocmask` are async-signal-safe; the set is initialised by
     // sigemptyset before it is read. SIGPIPE is the one signal that the Rust runtime ignores,

@@ -27,8 +27,8 @@ impl Default for Deadlines {
     /// A minute for what changes something, ten seconds for what only looks.
     fn default() -> Self {
         Self {
-            create: Duration::from_secs(60),
-            destroy: Duration::from_secs(60),
+            create: Duration::from_mins(1),
+            destroy: Duration::from_mins(1),
             query: Duration::from_secs(10),
         }
     }
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_over_its_deadline_says_how_long_it_was_waited_for() {
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let failure = within(limit, std::future::pending::<Result<(), Failure>>()).await;
         let failure = failure.unwrap_err();
         assert_eq!(failure.reason, Reason::ProviderUnavailable);

@@ -143,7 +143,7 @@ impl Follower {
             match (chunk, exit) {
                 (Some((channel, bytes)), _) => {
                     self.next += 1;
-                    let bytes = self.unseen(channel, bytes);
+                    let bytes = self.unseen(channel, &bytes);
                     if !bytes.is_empty() {
                         return Ok(match channel {
                             Channel::Stdout => ExecEvent::Stdout(bytes),
@@ -162,7 +162,7 @@ impl Follower {
         }
     }
 
-    fn unseen(&mut self, channel: Channel, bytes: Bytes) -> Bytes {
+    fn unseen(&mut self, channel: Channel, bytes: &Bytes) -> Bytes {
         let skip = match channel {
             Channel::Stdout => &mut self.skip.stdout,
             Channel::Stderr => &mut self.skip.stderr,

@@ -113,16 +113,15 @@ async fn interpret(
     };
     let mut outcome = Outcome::Exited(0);
     for part in line.split([';', '\n']) {
-        outcome = match words(part) {
-            words if words.is_empty() => continue,
-            words => match command(runtime, running, &words, (spec, &mut stdin)).await {
-                Outcome::StartFailed(_, message) => {
-                    running.write(Channel::Stderr, format!("sh: {message}\n"));
-                    Outcome::Exited(127)
-                }
-                outcome => outcome,
-            },
-        };
+        let words = words(part);
+        if words.is_empty() {
+            continue;
+        }
+        outcome = command(runtime, running, &words, (spec, &mut stdin)).await;
+        if let Outcome::StartFailed(_, message) = &outcome {
+            running.write(Channel::Stderr, format!("sh: {message}\n"));
+            outcome = Outcome::Exited(127);
+        }
         if part.trim_start().starts_with("exit") {
             break;
         }
@@ -136,13 +135,12 @@ fn words(line: &str) -> Vec<String> {
     for c in line.chars() {
         match quote {
             Some(open) if c == open => quote = None,
-            Some(_) => word.get_or_insert_default().push(c),
             None if c == '\'' || c == '"' => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             None if c.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(c),
+            Some(_) | None => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);

@@ -1,0 +1,128 @@
+//! Describing files and directories. It follows no link in the last name and reads no contents.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use proto::{Entry, EntryKind, GuestErrorKind, Stamp};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, fstat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::path::{GuestPath, Root};
+use super::{Answer, fail, refusal};
+use crate::stream::Stream;
+
+/// Entries of one listing at most, whatever is asked for: their names are held at once.
+const LIST_MAX: u32 = 100_000;
+
+/// Buffer for reading directories.
+const DIR_BUFFER: usize = 16 * 1024;
+
+/// A directory's names, sorted.
+#[derive(Debug)]
+pub struct Names {
+    dir: OwnedFd,
+    path: GuestPath,
+    names: Vec<Vec<u8>>,
+}
+
+/// What is found at a name, by the kernel's own account.
+pub fn kind_of(stat: &Stat) -> EntryKind {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        _ => EntryKind::Other,
+    }
+}
+
+/// An entry without the target of a link.
+pub fn entry(path: String, stat: &Stat) -> Entry {
+    Entry {
+        path,
+        kind: kind_of(stat),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        modified: Stamp {
+            seconds: stat.st_mtime,
+            nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        },
+        symlink_target: None,
+    }
+}
+
+/// Describes one file; a link is described itself.
+pub fn describe(root: Root<'_>, path: &GuestPath) -> Answer<Entry> {
+    if path.split().is_none() {
+        let dir = root.open(path, OFlags::PATH).map_err(|error| fail(path.as_str(), error))?;
+        let stat = fstat(dir).map_err(|error| fail(path.as_str(), error))?;
+        return Ok(entry(path.as_str().to_owned(), &stat));
+    }
+    let place = root.place(path)?;
+    describe_at(&place.dir, place.name.as_bytes(), path.as_str().to_owned())
+        .map_err(|error| fail(path.as_str(), error))
+}
+
+fn describe_at(dir: &OwnedFd, name: &[u8], path: String) -> Result<Entry, Errno> {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let mut entry = entry(path, &stat);
+    if entry.kind == EntryKind::Symlink {
+        let target = readlinkat(dir, name, Vec::new())?;
+        entry.symlink_target = Some(target.to_string_lossy().into_owned());
+    }
+    Ok(entry)
+}
+
+/// Reads a directory's names, but for `.` and `..`, in no order.
+pub fn read_names(
+    dir: impl AsFd,
+    mut each: impl FnMut(&[u8], FileType) -> bool,
+) -> Result<(), Errno> {
+    let mut buffer = Vec::with_capacity(DIR_BUFFER);
+    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." && !each(name, entry.file_type()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The names of a directory, at most `limit`.
+pub fn names(root: Root<'_>, path: GuestPath, limit: u32) -> Answer<Names> {
+    let limit = usize::try_from(limit.min(LIST_MAX)).unwrap_or(0);
+    let failed = |error| fail(path.as_str(), error);
+    let dir = root.open(&path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+    let mut names = Vec::new();
+    let mut over = false;
+    read_names(&dir, |name, _| {
+        over = names.len() >= limit;
+        if !over {
+            names.push(name.to_vec());
+        }
+        !over
+    })
+    .map_err(failed)?;
+    if over {
+        let message = format!("limit: the directory has more than {limit} entries");
+        return Err(refusal(GuestErrorKind::Limit, message));
+    }
+    names.sort_unstable();
+    Ok(Names { dir, path, names })
+}
+
+impl Names {
+    /// Each name's entry as JSON, in order, until the reader is gone. A file that was removed in
+    /// between is left out.
+    pub fn entries(self, reader: &Arc<Stream>) -> impl Iterator<Item = Vec<u8>> {
+        let Self { dir, path, names } = self;
+        let reader = Arc::clone(reader);
+        names.into_iter().take_while(move |_| !reader.is_gone()).filter_map(move |name| {
+            let full = path.join(&String::from_utf8_lossy(&name));
+            serde_json::to_vec(&describe_at(&dir, &name, full).ok()?).ok()
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! File operations, beneath the agent's root and as the job's user. Each runs on its own thread,
+//! whose file-system identity is changed first, so that the kernel decides what the job's user
+//! may do. `connection` calls the functions here.
+
+mod delete;
+mod glob;
+mod list;
+mod moving;
+mod path;
+mod pattern;
+mod read;
+mod replace;
+
+use std::sync::Arc;
+
+use proto::{FsOp, GuestError, GuestErrorKind, Kind, Reply};
+use rustix::io::Errno;
+
+use crate::agent::Agent;
+use crate::stream::Stream;
+use crate::{sys, task};
+
+use path::{GuestPath, Root};
+use replace::NewFile;
+
+/// File operations at once: disks gain nothing from more, and each has a thread and a buffer.
+pub const FILE_TASKS_MAX: usize = 64;
+
+/// The largest mode: permission bits, set-id bits, sticky bit.
+const MODE_MAX: u32 = 0o7777;
+
+type Answer<T> = Result<T, GuestError>;
+
+/// Which part of a file to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    pub offset: u64,
+    pub length: Option<u64>,
+}
+
+/// Performs an operation and answers it.
+pub fn operate(agent: &Arc<Agent>, op: FsOp, stream: &Arc<Stream>) {
+    as_the_job(agent, stream, move |root, stream| match op {
+        FsOp::Stat { path } => {
+            let path = GuestPath::parse(&path)?;
+            list::describe(root, &path).map(|entry| Some(Reply::Entry(entry)))
+        }
+        FsOp::List { path, limit } => {
+            let names = list::names(root, GuestPath::parse(&path)?, limit)?;
+            send_lines(stream, names.entries(stream));
+            Ok(None)
+        }
+        FsOp::Glob { pattern, limit } => {
+            let paths = glob::glob(root, &pattern, limit, stream)?;
+            send_lines(stream, paths.iter().filter_map(|path| serde_json::to_vec(path).ok()));
+            Ok(None)
+        }
+        FsOp::Delete { path, recursive } => {
+            let path = GuestPath::parse(&path)?;
+            delete::delete(root, &path, recursive, stream).map(|()| Some(Reply::Done))
+        }
+        FsOp::Move { from, to } => {
+            let (from, to) = (GuestPath::parse(&from)?, GuestPath::parse(&to)?);
+            moving::rename(root, &from, &to).map(|()| Some(Reply::Done))
+        }
+        FsOp::Chmod { path, mode } => {
+            let path = GuestPath::parse(&path)?;
+            replace::chmod(root, &path, check_mode(mode)?).map(|()| Some(Reply::Done))
+        }
+    });
+}
+
+/// Sends a file.
+pub fn read(agent: &Arc<Agent>, path: String, range: Range, stream: &Arc<Stream>) {
+    as_the_job(agent, stream, move |root, stream| {
+        let file = read::open(root, &GuestPath::parse(&path)?)?;
+        file.send(range, stream)?;
+        Ok(None)
+    });
+}
+
+/// Replaces a file by what the stream brings.
+pub fn write(agent: &Arc<Agent>, new: NewContents, stream: &Arc<Stream>) {
+    as_the_job(agent, stream, move |root, stream| {
+        let mode = new.mode.map(check_mode).transpose()?;
+        let path = GuestPath::parse(&new.path)?;
+        let file = NewFile::create(root, &path, new.parents)?;
+        file.receive(mode, stream).map(|bytes| bytes.map(|bytes| Reply::Written { bytes }))
+    });
+}
+
+/// A file to be written.
+#[derive(Debug)]
+pub struct NewContents {
+    pub path: String,
+    pub mode: Option<u32>,
+    pub parents: bool,
+}
+
+fn check_mode(mode: u32) -> Answer<u32> {
+    if mode <= MODE_MAX {
+        Ok(mode)
+    } else {
+        Err(refusal(GuestErrorKind::Invalid, "mode: more than permission bits"))
+    }
+}
+
+/// Runs an operation as the job's user. An operation that returns no reply has dealt with its
+/// stream to the end.
+fn as_the_job(
+    agent: &Arc<Agent>,
+    stream: &Arc<Stream>,
+    operation: impl FnOnce(Root<'_>, &Arc<Stream>) -> Answer<Option<Reply>> + Send + 'static,
+) {
+    let for_task = Arc::clone(agent);
+    task::spawn(&agent.file_tasks, stream, move |stream| {
+        let agent = for_task;
+        let became = agent.identity.map_or(Ok(()), sys::become_file_user);
+        let answer = match became {
+            Ok(()) => operation(Root::new(&agent.root), stream),
+            Err(error) => Err(fail("user", error)),
+        };
+        match answer {
+            Ok(Some(reply)) => stream.finish(&reply),
+            Ok(None) => {}
+            Err(error) => stream.finish(&Reply::Error(error)),
+        }
+    });
+}
+
+/// Bytes of a listing that are sent at once.
+const LINES_BYTES: usize = 64 * 1024;
+
+/// Answers with a listing, one line for each item, and ends the stream.
+fn send_lines(stream: &Stream, lines: impl Iterator<Item = Vec<u8>>) {
+    let mut buffer = Vec::new();
+    let mut sent = stream.reply(&Reply::Listing);
+    for line in lines {
+        buffer.extend_from_slice(&line);
+        buffer.push(b'\n');
+        if buffer.len() >= LINES_BYTES && sent.is_ok() {
+            sent = stream.send_all(Kind::Data, &buffer);
+            buffer.clear();
+        }
+        if sent.is_err() {
+            break;
+        }
+    }
+    let _ =
+        sent.and_then(|()| stream.send_all(Kind::Data, &buffer)).and_then(|()| stream.send_end());
+    stream.close();
+}
+
+fn refusal(kind: GuestErrorKind, message: impl Into<String>) -> GuestError {
+    GuestError { kind, message: message.into() }
+}
+
+/// Says what the kernel's refusal means.
+fn fail(subject: &str, error: Errno) -> GuestError {
+    let kind = match error {
+        Errno::NOENT => GuestErrorKind::NotFound,
+        Errno::NOTDIR => GuestErrorKind::NotADirectory,
+        Errno::ISDIR => GuestErrorKind::IsADirectory,
+        Errno::NXIO | Errno::NODEV => GuestErrorKind::NotAFile,
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => GuestErrorKind::PermissionDenied,
+        Errno::LOOP | Errno::NAMETOOLONG => GuestErrorKind::PathInvalid,
+        Errno::NOSPC | Errno::DQUOT => GuestErrorKind::NoSpace,
+        Errno::FBIG | Errno::OVERFLOW => GuestErrorKind::TooLarge,
+        Errno::EXIST => GuestErrorKind::Exists,
+        Errno::NOTEMPTY => GuestErrorKind::NotEmpty,
+        Errno::BUSY | Errno::TXTBSY | Errno::AGAIN => GuestErrorKind::Busy,
+        Errno::INVAL | Errno::XDEV => GuestErrorKind::Invalid,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => GuestErrorKind::Limit,
+        _ => GuestErrorKind::Internal,
+    };
+    refusal(kind, format!("{subject}: {error}"))
+}

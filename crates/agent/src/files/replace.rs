@@ -1,0 +1,182 @@
+//! Replacing a file's contents or mode. New contents go to a file of another name in the same
+//! directory, which then takes the name: a reader sees the old file or the new one, whole.
+
+use std::os::fd::OwnedFd;
+
+use proto::{EntryKind, GuestErrorKind};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fchmod, mkdirat, openat, readlinkat, renameat};
+use rustix::fs::{chmodat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::list::kind_of;
+use super::path::{GuestPath, Place, Root};
+use super::read::regular;
+use super::{Answer, fail, refusal};
+use crate::stream::{Inbound, Stream};
+
+/// Links that are followed from one to the next, as in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// Permission bits of a new file.
+const NEW_FILE_MODE: u32 = 0o644;
+
+/// Permission bits of a directory made on the way to a new file.
+const NEW_DIRECTORY_MODE: u32 = 0o755;
+
+/// A file under a name of its own, removed when dropped unless it has taken the place of another.
+#[derive(Debug)]
+pub struct TempFile {
+    place: Place,
+    temp_name: String,
+    pub file: OwnedFd,
+    in_place: bool,
+}
+
+impl TempFile {
+    /// Makes an empty file beside the one at `place`.
+    pub fn create(place: Place) -> Result<Self, Errno> {
+        let mut random = [0; 8];
+        getrandom(&mut random, GetRandomFlags::empty())?;
+        let temp_name = format!(".stacyvm-{:016x}", u64::from_ne_bytes(random));
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&place.dir, &temp_name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Self { place, temp_name, file, in_place: false })
+    }
+
+    pub fn write_all(&self, mut data: &[u8]) -> Result<(), Errno> {
+        while !data.is_empty() {
+            match rustix::io::write(&self.file, data) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(count) => data = &data[count..],
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the file its mode and its name.
+    pub fn take_place(mut self, mode: u32) -> Result<(), Errno> {
+        fchmod(&self.file, Mode::from_raw_mode(mode))?;
+        renameat(&self.place.dir, &self.temp_name, &self.place.dir, &self.place.name)?;
+        self.in_place = true;
+        Ok(())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.in_place {
+            let _ = unlinkat(&self.place.dir, &self.temp_name, AtFlags::empty());
+        }
+    }
+}
+
+/// A file about to be written.
+#[derive(Debug)]
+pub struct NewFile {
+    path: GuestPath,
+    temp: TempFile,
+    /// Permission bits of the file that is replaced.
+    old_mode: Option<u32>,
+}
+
+impl NewFile {
+    /// Finds the place of the file, through links to the file that they name, and makes its
+    /// replacement.
+    pub fn create(root: Root<'_>, path: &GuestPath, parents: bool) -> Answer<Self> {
+        if parents && let Some((parent, _)) = path.split() {
+            make_directories(root, &parent)?;
+        }
+        let (place, found) = follow(root, path)?;
+        let old_mode = match found {
+            Some(stat) => {
+                regular(path, kind_of(&stat))?;
+                // Set-id bits are not carried over to contents that somebody else chose.
+                Some(stat.st_mode & 0o777)
+            }
+            None => None,
+        };
+        let temp = TempFile::create(place).map_err(|error| fail(path.as_str(), error))?;
+        Ok(Self { path: path.clone(), temp, old_mode })
+    }
+
+    /// Writes what the stream brings; how many bytes, or nothing if the stream was given up, and
+    /// then nothing has changed.
+    pub fn receive(self, mode: Option<u32>, stream: &Stream) -> Answer<Option<u64>> {
+        let mut bytes = 0;
+        loop {
+            match stream.wait_inbound() {
+                Inbound::Data(data) => {
+                    self.temp.write_all(&data).map_err(|error| fail(self.path.as_str(), error))?;
+                    bytes += data.len() as u64;
+                    stream.consumed(data.len());
+                }
+                Inbound::End => break,
+                Inbound::Gone => return Ok(None),
+            }
+        }
+        let mode = mode.or(self.old_mode).unwrap_or(NEW_FILE_MODE);
+        self.temp.take_place(mode).map_err(|error| fail(self.path.as_str(), error))?;
+        Ok(Some(bytes))
+    }
+}
+
+/// Makes the directory and those above it, where they are missing.
+fn make_directories(root: Root<'_>, path: &GuestPath) -> Answer<()> {
+    if root.open(path, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
+        return Ok(());
+    }
+    for step in path.steps().filter(|step| step.split().is_some()) {
+        let place = root.place(&step)?;
+        match mkdirat(&place.dir, &place.name, Mode::from_raw_mode(NEW_DIRECTORY_MODE)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(fail(step.as_str(), error)),
+        }
+    }
+    Ok(())
+}
+
+/// The place of the file that a path leads to through any number of links, and what is there.
+fn follow(root: Root<'_>, path: &GuestPath) -> Answer<(Place, Option<Stat>)> {
+    let mut path = path.clone();
+    for _ in 0..LINKS_MAX {
+        let failed = |error| fail(path.as_str(), error);
+        if path.split().is_none() {
+            // It ends in `..` or is the root: a directory whatever it is.
+            return Err(fail(path.as_str(), Errno::ISDIR));
+        }
+        let place = root.place(&path)?;
+        let stat = match statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok((place, None)),
+            Err(error) => return Err(failed(error)),
+        };
+        if kind_of(&stat) != EntryKind::Symlink {
+            return Ok((place, Some(stat)));
+        }
+        let target = readlinkat(&place.dir, &place.name, Vec::new()).map_err(failed)?;
+        let Ok(target) = target.into_string() else {
+            let message = format!("{}: it is a link to a name that is not UTF-8", path.as_str());
+            return Err(refusal(GuestErrorKind::PathInvalid, message));
+        };
+        let next = match path.split() {
+            Some((parent, _)) if !target.starts_with('/') => parent.join(&target),
+            Some(_) | None => target,
+        };
+        path = GuestPath::parse(&next)?;
+    }
+    Err(fail(path.as_str(), Errno::LOOP))
+}
+
+/// Sets permission bits; a link is followed.
+pub fn chmod(root: Root<'_>, path: &GuestPath, mode: u32) -> Answer<()> {
+    let failed = |error| fail(path.as_str(), error);
+    let file = root.open(path, OFlags::PATH).map_err(failed)?;
+    // The file itself may not be readable, and a mode cannot be set through a descriptor of a
+    // bare path; its name in /proc leads to that very file without another resolution.
+    let itself = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    chmodat(CWD, itself, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(failed)
+}

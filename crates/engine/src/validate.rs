@@ -1,0 +1,220 @@
+//! Checks what callers ask for against the options: pure functions, each with the field in its
+//! failure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{
+    ExecId, ExecProgram, ExecSpec, Failure, Reason, Resources, SandboxPath, format_duration,
+};
+
+use crate::options::EngineOptions;
+use crate::request::{NewExec, NewSandbox};
+
+/// The longest name of an image, in bytes: twice what registries allow for name and tag.
+const IMAGE_BYTES_MAX: usize = 512;
+
+/// The longest name of an owner, in bytes, as the published server has it.
+const OWNER_BYTES_MAX: usize = 128;
+
+/// The most labels of a sandbox, so that its row stays small.
+const METADATA_ENTRIES_MAX: usize = 64;
+
+/// The longest name of a label, in bytes.
+const METADATA_KEY_BYTES_MAX: usize = 128;
+
+/// The longest value of a label, in bytes.
+const METADATA_VALUE_BYTES_MAX: usize = 4096;
+
+/// The longest argument or environment entry, in bytes: the kernel's `MAX_ARG_STRLEN` without
+/// the closing NUL.
+const ARG_BYTES_MAX: usize = 128 * 1024 - 1;
+
+/// The most that all arguments and the environment take, in bytes: half of what the kernel
+/// allows with the usual stack limit, so that the image's own environment has room.
+const ARGS_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most arguments, and the most environment entries: their pointers take room as well.
+const ARGS_MAX: usize = 16 * 1024;
+
+/// The limits of a new sandbox.
+pub(crate) fn resources(options: &EngineOptions, new: &NewSandbox) -> Result<Resources, Failure> {
+    let within = |field, value: u32, max: u32| match value {
+        0 => Err(Failure::invalid_field(field, "must be over 0")),
+        value if value > max => {
+            Err(Failure::invalid_field(field, format_args!("must be at most {max}"))
+                .detail("max", i64::from(max)))
+        }
+        value => Ok(value),
+    };
+    let memory_mib = new.memory_mib.unwrap_or(options.default_memory_mib);
+    let vcpus = new.vcpus.unwrap_or(options.default_vcpus);
+    Ok(Resources {
+        memory_mib: within("memory_mb", memory_mib, options.max_memory_mib)?,
+        vcpus: within("vcpus", vcpus, options.max_vcpus)?,
+        pids: options.default_pids,
+    })
+}
+
+/// A time to live.
+pub(crate) fn ttl(options: &EngineOptions, ttl: Duration) -> Result<Duration, Failure> {
+    if ttl.is_zero() {
+        return Err(Failure::invalid_field("ttl", "must be over 0"));
+    }
+    if ttl > options.max_ttl {
+        let (ttl, max) = (format_duration(ttl), format_duration(options.max_ttl));
+        let message = format!("resource limit exceeded: ttl {ttl} exceeds max ttl {max}");
+        return Err(Failure::new(Reason::TtlTooLong, message)
+            .detail("field", "ttl")
+            .detail("max", max));
+    }
+    Ok(ttl)
+}
+
+/// The name of an image, of which only the provider knows the meaning.
+pub(crate) fn image(name: &str) -> Result<(), Failure> {
+    let sane = !name.starts_with('-') && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if name.is_empty() || name.len() > IMAGE_BYTES_MAX || !sane {
+        return Err(Failure::invalid_field(
+            "image",
+            format_args!("expected 1 to {IMAGE_BYTES_MAX} visible ASCII characters"),
+        ));
+    }
+    Ok(())
+}
+
+/// The name of an owner; nothing but blanks is none.
+pub(crate) fn owner(name: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(name) = name.map(str::trim).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == '\\';
+    if name.len() > OWNER_BYTES_MAX || name.contains(bad) {
+        return Err(Failure::invalid_field(
+            "owner_id",
+            format_args!(
+                "expected at most {OWNER_BYTES_MAX} bytes without blanks, control characters \
+                 and slashes"
+            ),
+        ));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+/// A sandbox's labels.
+pub(crate) fn metadata(metadata: &BTreeMap<String, String>) -> Result<(), Failure> {
+    if metadata.len() > METADATA_ENTRIES_MAX {
+        let problem = format_args!("expected at most {METADATA_ENTRIES_MAX} entries");
+        return Err(Failure::invalid_field("metadata", problem));
+    }
+    for (key, value) in metadata {
+        if key.is_empty() || key.len() > METADATA_KEY_BYTES_MAX || key.contains('\0') {
+            let problem = format_args!("expected keys of 1 to {METADATA_KEY_BYTES_MAX} bytes");
+            return Err(Failure::invalid_field("metadata", problem));
+        }
+        if value.len() > METADATA_VALUE_BYTES_MAX || value.contains('\0') {
+            let problem = format_args!("expected values of at most {METADATA_VALUE_BYTES_MAX} bytes");
+            return Err(Failure::invalid_field("metadata", problem));
+        }
+    }
+    Ok(())
+}
+
+/// A program as its agent is to run it.
+pub(crate) fn exec(
+    options: &EngineOptions,
+    id: ExecId,
+    new: NewExec,
+) -> Result<ExecSpec, Failure> {
+    let mut bytes = program(&new.program)?;
+    if new.env.len() > ARGS_MAX {
+        let problem = format_args!("expected at most {ARGS_MAX} entries");
+        return Err(Failure::invalid_field("env", problem));
+    }
+    for (name, value) in &new.env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(Failure::invalid_field("env", "a name is empty or has = or NUL in it"));
+        }
+        bytes += argument("env", &[name, "=", value].concat())?;
+    }
+    if bytes > ARGS_BYTES_MAX {
+        let problem = format_args!("with its environment it is over {ARGS_BYTES_MAX} bytes");
+        return Err(Failure::invalid_field("command", problem));
+    }
+    if let Some(workdir) = &new.workdir {
+        let path = workdir.parse::<SandboxPath>();
+        path.map_err(|error| Failure::invalid_field("workdir", error))?;
+    }
+    Ok(ExecSpec {
+        id,
+        program: new.program,
+        env: new.env,
+        workdir: new.workdir,
+        timeout: timeout(options, new.timeout)?,
+        grace: options.exec_grace,
+        drain: options.exec_drain,
+        stdin: new.stdin,
+        kill_on_disconnect: new.kill_on_disconnect,
+    })
+}
+
+/// How many bytes the program's arguments take.
+fn program(program: &ExecProgram) -> Result<usize, Failure> {
+    let count = match program {
+        // An empty line is a program that does nothing, as published.
+        ExecProgram::Shell(_) => 1,
+        ExecProgram::Argv(argv) if argv.first().is_none_or(String::is_empty) => {
+            return Err(Failure::invalid_field("command", "must not be empty"));
+        }
+        ExecProgram::Argv(argv) => argv.len(),
+    };
+    if count > ARGS_MAX {
+        let problem = format_args!("expected at most {ARGS_MAX} arguments");
+        return Err(Failure::invalid_field("args", problem));
+    }
+    match program {
+        ExecProgram::Shell(line) => argument("command", line),
+        ExecProgram::Argv(argv) => argv.iter().map(|arg| argument("command", arg)).sum(),
+    }
+}
+
+/// How many bytes an argument takes.
+fn argument(field: &str, text: &str) -> Result<usize, Failure> {
+    if text.contains('\0') {
+        return Err(Failure::invalid_field(field, "has a NUL character in it"));
+    }
+    if text.len() > ARG_BYTES_MAX {
+        let problem = format_args!("is over the limit of {ARG_BYTES_MAX} bytes");
+        return Err(Failure::invalid_field(field, problem)
+            .detail("max_bytes", i64::try_from(ARG_BYTES_MAX).unwrap_or(i64::MAX))
+            .hint("write it to a file in the sandbox and run that"));
+    }
+    Ok(text.len() + 1)
+}
+
+/// How long a program may run; `None` only where nothing limits it.
+fn timeout(
+    options: &EngineOptions,
+    asked: Option<Duration>,
+) -> Result<Option<Duration>, Failure> {
+    let max = Some(options.max_exec_timeout).filter(|max| !max.is_zero());
+    match (asked, max) {
+        (Some(asked), _) if asked.is_zero() => {
+            Err(Failure::invalid_field("timeout", "must be over 0"))
+        }
+        (Some(asked), Some(max)) if asked > max => {
+            let (asked, max) = (format_duration(asked), format_duration(max));
+            let message =
+                format!("resource limit exceeded: timeout {asked} exceeds max timeout {max}");
+            Err(Failure::new(Reason::TimeoutTooLong, message)
+                .detail("field", "timeout")
+                .detail("max", max))
+        }
+        (Some(asked), _) => Ok(Some(asked)),
+        (None, Some(max)) => Ok(Some(options.default_exec_timeout.unwrap_or(max).min(max))),
+        (None, None) => Ok(options.default_exec_timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests;
