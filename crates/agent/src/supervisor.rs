@@ -221,6 +221,8 @@ pub fn prepare() -> Result<OwnedFd, Errno> {
     use rustix::process::{DumpableBehavior, Resource, getrlimit, setrlimit};
 
     sys::tune_allocator();
+    // Started from a descriptor, it would be called by that descriptor's number.
+    rustix::thread::set_name(c"stacyvm-agent")?;
     // Not dumpable: a job cannot trace the agent or look into its descriptors and memory.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // New files get the mode that is asked for, whatever the agent's parent had set.

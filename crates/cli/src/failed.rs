@@ -51,6 +51,8 @@ impl Failed {
         let failed = Self::to(format!("{action} {}", path.display()), source);
         let hint = [
             (io::ErrorKind::PermissionDenied, "run as the user who may do this"),
+            (io::ErrorKind::AlreadyExists, "choose a name that is no file yet"),
+            (io::ErrorKind::NotADirectory, "choose a path that leads through directories only"),
             (io::ErrorKind::ReadOnlyFilesystem, "choose a directory on another file system"),
             (io::ErrorKind::StorageFull, "free some space, or choose another file system"),
             (io::ErrorKind::QuotaExceeded, "free some space, or choose another file system"),

@@ -121,7 +121,12 @@ impl Follow {
     async fn finish(&mut self, exit: ExecExit) -> Result<ExecEvent, Failure> {
         self.over = true;
         let record = self.chronicler.ended(&self.plane, &exit);
-        self.plane.journal.write(record).await?;
+        // The program has run and its result is the caller's, also when it cannot be written down
+        // any more; that it was started is in the audit trail.
+        if let Err(failure) = self.plane.journal.write(record).await {
+            let exec = &self.chronicler.exec;
+            tracing::error!(%exec, error = %failure, causes = failure.causes(), "end not recorded");
+        }
         if exit.outcome != Outcome::SandboxLost {
             let (guest, exec) = (Arc::clone(&self.guest), self.chronicler.exec.clone());
             // The agent forgets by itself what it was not told to forget.

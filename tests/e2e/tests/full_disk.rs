@@ -52,7 +52,9 @@ async fn a_full_disk_refuses_creates_and_recovers() {
         assert_eq!(answer.status, 503, "{error:?}");
         assert!(["store_unavailable", "provider_unavailable"].contains(&&*answer.body.reason));
     }
-    // The sandbox that is alive can be asked and can make room.
+    // What cannot be written down does not happen; reading goes on.
+    assert_eq!(client.sandbox(&id).await.unwrap().state, "running");
+    mount(&["-o", "remount,size=24m"], &disk.0);
     output(&client, &id, "rm fill").await;
     let again = spawn(&client).await.id;
     assert_eq!(output(&client, &again, "echo ok").await, "ok\n");

@@ -215,7 +215,7 @@ async fn a_state_directory_that_cannot_be_used_is_an_error_that_says_so() {
     let world = World::new();
     let file = world.path("file");
     std::fs::write(&file, "").unwrap();
-    let log = Server::try_start(&file.join("data"), ServerOptions::default());
+    let log = Server::try_start(&file, ServerOptions::default());
     let Err(log) = log else { panic!("a server on a file") };
     assert!(log.contains("error:") && log.contains("hint:"), "{log}");
 }

@@ -96,7 +96,9 @@ impl<'a> Root<'a> {
     /// the links of /proc that lead out of any root are refused.
     pub fn open(&self, path: &GuestPath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // The kernel refuses any other flag beside a path-only open.
+        let tty = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
+        let flags = flags | OFlags::CLOEXEC | tty;
         let mut last = Errno::AGAIN;
         for _ in 0..RESOLVE_TRIES {
             match rustix::fs::openat2(self.0.as_fd(), path.as_str(), flags, Mode::empty(), resolve)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::client::{Client, ClientError};
 use api::exec::{ExecRequest, ExecResult};
 use api::sandbox::{Sandbox, SpawnRequest};
+use futures::StreamExt;
 use tempfile::TempDir;
 use testkit::traces;
 
@@ -71,4 +72,14 @@ pub async fn eventually<F: AsyncFn() -> bool>(what: &str, condition: F) {
 pub async fn write(client: &Client, id: &str, path: &str, text: &str) -> Result<(), ClientError> {
     let bytes = futures::stream::iter([Ok::<_, std::io::Error>(text.to_owned())]);
     client.write_file(id, (path, None), bytes).await.map(drop)
+}
+
+/// A file's text, if it can be read.
+pub async fn read(client: &Client, id: &str, path: &str) -> Option<String> {
+    let mut stream = client.read_file(id, path).await.ok()?;
+    let mut bytes = Vec::new();
+    while let Some(part) = stream.next().await {
+        bytes.extend_from_slice(&part.ok()?);
+    }
+    String::from_utf8(bytes).ok()
 }

@@ -1,0 +1,117 @@
+//! What is let through, and the words for what is not.
+
+use super::*;
+
+fn options() -> EngineOptions {
+    EngineOptions::default()
+}
+
+fn run(program: ExecProgram) -> Result<ExecSpec, Failure> {
+    let id = "ex-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+    exec(&options(), id, NewExec::new(program))
+}
+
+fn shell(line: &str) -> ExecProgram {
+    ExecProgram::Shell(line.into())
+}
+
+#[test]
+fn a_time_to_live_is_positive_and_within_the_limit() {
+    let hour = Duration::from_secs(3600);
+    assert_eq!(ttl(&options(), hour).unwrap(), hour);
+    assert_eq!(ttl(&options(), Duration::ZERO).unwrap_err().reason, Reason::InvalidField);
+    let failure = ttl(&options(), hour * 48).unwrap_err();
+    assert_eq!(failure.reason, Reason::TtlTooLong);
+    assert_eq!(
+        failure.message,
+        "resource limit exceeded: ttl 48h0m0s exceeds max ttl 24h0m0s"
+    );
+}
+
+#[test]
+fn memory_and_cores_are_positive_and_within_the_limit() {
+    for (memory_mib, vcpus) in [(0, 1), (1, 0), (u32::MAX, 1), (1, u32::MAX)] {
+        let new = NewSandbox {
+            memory_mib: Some(memory_mib),
+            vcpus: Some(vcpus),
+            ..NewSandbox::default()
+        };
+        assert_eq!(resources(&options(), &new).unwrap_err().reason, Reason::InvalidField);
+    }
+    let defaults = resources(&options(), &NewSandbox::default()).unwrap();
+    assert_eq!((defaults.memory_mib, defaults.vcpus, defaults.pids), (1024, 1, 512));
+}
+
+#[test]
+fn an_owner_is_one_word_without_slashes() {
+    assert_eq!(owner(Some(" alice@example.org ")).unwrap().as_deref(), Some("alice@example.org"));
+    assert_eq!(owner(Some("  ")).unwrap(), None);
+    for bad in ["a b", "a/b", "a\\b", "a\u{7}b", &"a".repeat(129)] {
+        assert!(owner(Some(bad)).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_image_is_visible_ascii() {
+    for good in ["host", "python:3.12", "ghcr.io/a/b@sha256:abc"] {
+        assert!(image(good).is_ok(), "{good}");
+    }
+    for bad in ["", "-v", "a b", "a\n", "ä", &"a".repeat(513)] {
+        assert!(image(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn metadata_is_bounded() {
+    let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    assert!(metadata(&one("team", "a")).is_ok());
+    assert!(metadata(&one("", "a")).is_err());
+    assert!(metadata(&one("k", &"v".repeat(4097))).is_err());
+    let many = (0..65).map(|n| (n.to_string(), String::new())).collect();
+    assert!(metadata(&many).is_err());
+}
+
+#[test]
+fn a_program_is_not_empty_and_fits_what_the_kernel_takes() {
+    assert!(run(shell("echo")).is_ok());
+    for bad in [
+        shell("  "),
+        shell("a\0b"),
+        shell(&"x".repeat(128 * 1024)),
+        ExecProgram::Argv(Vec::new()),
+        ExecProgram::Argv(vec![String::new()]),
+        ExecProgram::Argv(vec!["x".repeat(100_000); 11]),
+    ] {
+        assert_eq!(run(bad).unwrap_err().reason, Reason::InvalidField);
+    }
+    let failure = run(shell(&"x".repeat(10 << 20))).unwrap_err();
+    assert_eq!(failure.message, "invalid input: command: is over the limit of 131071 bytes");
+}
+
+#[test]
+fn an_environment_name_has_no_equals_sign() {
+    for name in ["", "A=B", "A\0"] {
+        let new = NewExec { env: vec![(name.into(), "x".into())], ..NewExec::new(shell("true")) };
+        let id = "ex-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        assert!(exec(&options(), id, new).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn the_maximum_limits_a_program_that_names_no_timeout() {
+    let minute = Duration::from_secs(60);
+    let cases = [
+        (None, Duration::ZERO, None, Ok(None)),
+        (None, minute, None, Ok(Some(minute))),
+        (Some(minute * 2), minute, None, Ok(Some(minute))),
+        (Some(minute), Duration::ZERO, None, Ok(Some(minute))),
+        (None, minute, Some(minute / 2), Ok(Some(minute / 2))),
+        (None, Duration::ZERO, Some(minute * 9), Ok(Some(minute * 9))),
+        (None, minute, Some(minute * 2), Err(Reason::TimeoutTooLong)),
+        (None, minute, Some(Duration::ZERO), Err(Reason::InvalidField)),
+    ];
+    for (default_exec_timeout, max_exec_timeout, asked, expected) in cases {
+        let options = EngineOptions { default_exec_timeout, max_exec_timeout, ..options() };
+        assert_eq!(timeout(&options, asked).map_err(|failure| failure.reason), expected);
+    }
+}
