@@ -137,12 +137,6 @@ impl Stream {
         Self::next_inbound(&mut hold(&self.state))
     }
 
-    /// Whether bytes or an end wait to be taken.
-    pub fn has_inbound(&self) -> bool {
-        let state = hold(&self.state);
-        state.gone || state.ended || !state.inbox.is_empty()
-    }
-
     /// Blocks until there is an inbound event.
     pub fn wait_inbound(&self) -> Inbound {
         let mut state = hold(&self.state);
