@@ -83,14 +83,13 @@ fn event_of(before: Phase, after: &Sandbox) -> Option<NewEvent> {
         Phase::Running => EventKind::SandboxRunning,
         Phase::Lost => EventKind::SandboxUnhealthy,
         Phase::Stopping(EndReason::Expired) => EventKind::SandboxExpired,
-        Phase::Stopping(EndReason::Failed) => EventKind::SandboxError,
         Phase::Gone(EndReason::Failed) if before == Phase::Stopping(EndReason::Failed) => {
             return None;
         }
-        Phase::Gone(EndReason::Failed) => EventKind::SandboxError,
-        Phase::Stopping(EndReason::Requested | EndReason::Vanished) => {
-            EventKind::SandboxDestroying
+        Phase::Stopping(EndReason::Failed) | Phase::Gone(EndReason::Failed) => {
+            EventKind::SandboxError
         }
+        Phase::Stopping(EndReason::Requested | EndReason::Vanished) => EventKind::SandboxDestroying,
         Phase::Gone(EndReason::Requested | EndReason::Expired | EndReason::Vanished) => {
             EventKind::SandboxDestroyed
         }
@@ -132,10 +131,7 @@ pub(crate) fn inside(
     let at = entry.at;
     let sandbox = Some(sandbox.clone());
     let event = event.map(|(kind, data)| NewEvent { kind, sandbox: sandbox.clone(), at, data });
-    Record {
-        events: event.into_iter().collect(),
-        audit: vec![AuditEntry { sandbox, ..entry }],
-    }
+    Record { events: event.into_iter().collect(), audit: vec![AuditEntry { sandbox, ..entry }] }
 }
 
 /// About what reconciling put right.
@@ -170,4 +166,3 @@ pub(crate) fn program_digest(program: &ExecProgram) -> String {
     }
     text
 }
-

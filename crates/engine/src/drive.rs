@@ -70,10 +70,10 @@ pub(crate) struct Ticket(watch::Receiver<Option<Settled>>);
 impl Ticket {
     pub(crate) async fn wait(mut self) -> Settled {
         let settled = self.0.wait_for(Option::is_some).await.map(|settled| settled.clone());
-        settled.ok().flatten().unwrap_or_else(|| Settled {
-            row: None,
-            failure: Some(shutting_down()),
-        })
+        settled
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| Settled { row: None, failure: Some(shutting_down()) })
     }
 }
 
@@ -105,21 +105,18 @@ impl Plane {
     }
 
     fn enter(self: &Arc<Self>, id: SandboxId, draft: Option<Draft>) -> Result<Ticket, Failure> {
-        let mut drives = locked(&self.drives.0);
-        if let Some(drive) = drives.get_mut(&id) {
-            drive.again = true;
-            return Ok(Ticket(drive.outcome.clone()));
-        }
         let (sender, outcome) = watch::channel(None);
-        let leave = Leave { plane: self.clone(), id: id.clone(), over: false };
-        // The task cannot look at the map before it is in it: the lock is held.
-        let task = drive(leave, draft, sender);
-        if let Err(failure) = self.tasks.spawn(task) {
-            // The refused task's `Leave` needs the lock.
-            drop(drives);
-            return Err(failure);
+        {
+            let mut drives = locked(&self.drives.0);
+            if let Some(drive) = drives.get_mut(&id) {
+                drive.again = true;
+                return Ok(Ticket(drive.outcome.clone()));
+            }
+            drives.insert(id.clone(), UnderWay { again: false, outcome: outcome.clone() });
         }
-        drives.insert(id, UnderWay { again: false, outcome: outcome.clone() });
+        // A task that is refused is dropped, and its `Leave` takes the drive out again.
+        let leave = Leave { plane: self.clone(), id, over: false };
+        self.tasks.spawn(drive(leave, draft, sender))?;
         Ok(Ticket(outcome))
     }
 
@@ -146,6 +143,7 @@ impl Plane {
             caller: &caller,
             handle: made.ok(),
             failure: failure.as_ref(),
+            expired_at: None,
         };
         let id = row.id.clone();
         let mut settled = match self.feed(&id, Some(row.clone()), &news).await {
@@ -198,11 +196,7 @@ impl Plane {
     }
 
     /// Removes a runtime, and believes it only when the provider no longer sees it.
-    pub(crate) async fn erase(
-        &self,
-        provider: &str,
-        name: &SandboxName,
-    ) -> Result<(), Failure> {
+    pub(crate) async fn erase(&self, provider: &str, name: &SandboxName) -> Result<(), Failure> {
         let provider = self.providers.get(provider)?;
         locked(&self.guests).forget(name);
         provider.destroy(name).await?;
@@ -223,18 +217,14 @@ async fn verified(provider: &dyn Provider, name: &SandboxName) -> Result<(), Fai
 /// A provider's failure as the creator of a sandbox sees it: a defect below is a create that
 /// failed.
 fn create_failure(failure: &Failure) -> Failure {
-    match failure.reason {
-        Reason::Internal => Failure::new(Reason::CreateFailed, "sandbox could not be created")
-            .caused_by(failure.clone()),
-        _ => failure.clone(),
+    if failure.reason == Reason::Internal {
+        return Failure::new(Reason::CreateFailed, "sandbox could not be created")
+            .caused_by(failure.clone());
     }
+    failure.clone()
 }
 
-async fn drive(
-    mut leave: Leave,
-    draft: Option<Draft>,
-    outcome: watch::Sender<Option<Settled>>,
-) {
+async fn drive(mut leave: Leave, draft: Option<Draft>, outcome: watch::Sender<Option<Settled>>) {
     let (plane, id) = (leave.plane.clone(), leave.id.clone());
     let mut settled = match draft {
         Some(draft) => plane.create(draft).await,

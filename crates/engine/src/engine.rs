@@ -20,7 +20,11 @@ use crate::providers::{ProviderReport, Providers};
 use crate::reconcile::Reconciled;
 use crate::request::{Caller, ListFilter, NewExec, NewSandbox};
 
-/// The control plane.
+/// The control plane of one store and its providers.
+///
+/// Every method may be called at any time from any task. Dropping a call's future leaves nothing
+/// half done: what was begun goes on in a task of the engine. Dropping the engine without
+/// [`shutdown`](Self::shutdown) is [`abandon`](Self::abandon).
 pub struct Engine {
     plane: Arc<Plane>,
 }
@@ -28,6 +32,12 @@ pub struct Engine {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("options", &self.plane.options).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 
@@ -119,10 +129,10 @@ impl Engine {
         self.plane.op("sandbox.delete", caller, Some(id), self.plane.delete(caller, id, wait)).await
     }
 
-    /// Ends every sandbox whose time is over, without waiting for the reaper, and says how many.
+    /// Ends every sandbox whose time is over, without waiting for the reaper, and says how many
+    /// are gone.
     pub async fn prune(&self, caller: &Caller) -> Result<u64, Failure> {
-        let prune = async { Ok(self.plane.expire().await?.len() as u64) };
-        self.plane.op("sandbox.prune", caller, None, prune).await
+        self.plane.op("sandbox.prune", caller, None, self.plane.prune()).await
     }
 
     /// Gives a sandbox `ttl` from now on.
@@ -162,7 +172,7 @@ impl Engine {
         id: &SandboxId,
         op: FileOp,
     ) -> Result<FileReply, Failure> {
-        self.plane.op(op.word(), caller, Some(id), self.plane.fs(caller, id, &op)).await
+        self.plane.op(op.word(), caller, Some(id), self.plane.fs(caller, id, op)).await
     }
 
     /// A file's bytes as they come.

@@ -1,5 +1,5 @@
-//! Running a program in a sandbox: checks, start, what is written down about it, and its answer
-//! in one piece. How it is followed is in `follow`.
+//! Running a program in a sandbox, up to the point where it runs. [`crate::follow`] takes over
+//! from there.
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,30 +8,38 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{
-    EventKind, ExecId, ExecResult, ExecSpec, Failure, Outcome, Output, Reason, SandboxId,
+    EventKind, ExecId, ExecResult, ExecSpec, Failure, Outcome, Output, Reason, Sandbox, SandboxId,
     StartFailure,
 };
-use provider::{ExecEvent, ExecExit, ExecSession, Guest};
-use store::{AuditEntry, Record};
+use provider::{ExecEvent, ExecSession, Guest, Offsets};
+use store::AuditEntry;
 use tokio::io::AsyncWrite;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::chronicle::{self, facts};
-use crate::follow::Follow;
+use crate::follow::Follower;
 use crate::guests::is_lost;
-use crate::plane::Plane;
+use crate::plane::{Plane, locked};
+use crate::refuse::shutting_down;
 use crate::request::{Caller, NewExec};
 use crate::validate;
 
-/// A program that runs. Dropping it ends the program if it was asked for so, else only the
+/// Pieces of output between the agent and a slow caller; more are not taken from the agent.
+const PIECES: usize = 16;
+
+/// Where a program's standard input goes.
+pub(crate) type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// A program that runs. Dropping it ends the program if that was asked for, else only the
 /// following.
 pub struct RunningExec {
-    /// Names the execution.
+    /// Its id.
     pub id: ExecId,
-    /// Output as it comes, then exactly one [`ExecEvent::Exit`]; it outlasts lost connections. A
-    /// failure is the end too.
+    /// Output as it comes, then exactly one [`ExecEvent::Exit`]; or a failure, after which there
+    /// is nothing more and the program may still run.
     pub events: BoxStream<'static, Result<ExecEvent, Failure>>,
     /// Standard input, if it was asked for; shutting it down is end of file.
-    pub stdin: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    pub stdin: Option<Stdin>,
 }
 
 impl fmt::Debug for RunningExec {
@@ -40,96 +48,41 @@ impl fmt::Debug for RunningExec {
     }
 }
 
-/// What is written down about one exec.
+/// A program that is to be started, and everything its start and its end need to know.
 #[derive(Clone, Debug)]
-pub(crate) struct Chronicler {
-    pub(crate) sandbox: SandboxId,
-    pub(crate) exec: ExecId,
+pub(crate) struct Run {
+    pub(crate) row: Sandbox,
+    pub(crate) spec: ExecSpec,
     pub(crate) caller: Caller,
+    /// The program without its contents, for the audit trail.
     pub(crate) digest: String,
 }
 
-impl Chronicler {
-    fn started(&self, plane: &Plane) -> Record {
-        let data = facts([("exec_id", self.exec.to_string())]);
-        let entry = AuditEntry {
-            detail: format!("{} {}", self.exec, self.digest),
-            ..chronicle::audit(&self.caller, "exec", "started", plane.clock.now())
-        };
-        chronicle::inside(&self.sandbox, Some((EventKind::ExecStarted, data)), entry)
-    }
-
-    /// About the end.
-    pub(crate) fn ended(&self, plane: &Plane, exit: &ExecExit) -> Record {
-        let kind = match exit.outcome {
-            Outcome::TimedOut => EventKind::ExecTimeout,
-            Outcome::SandboxLost | Outcome::StartFailed(..) => EventKind::ExecFailed,
-            Outcome::Exited(_)
-            | Outcome::Signaled(_)
-            | Outcome::OomKilled
-            | Outcome::Canceled => EventKind::ExecCompleted,
-        };
-        let outcome = exit.outcome.word();
-        let data = facts([
-            ("exec_id", self.exec.to_string()),
-            ("outcome", outcome.to_owned()),
-            ("exit_code", exit.outcome.exit_code().to_string()),
-            ("duration", model::format_duration(exit.duration)),
-        ]);
-        let entry = AuditEntry {
-            detail: format!("{} {}", self.exec, self.digest),
-            ..chronicle::audit(&self.caller, "exec", outcome, plane.clock.now())
-        };
-        chronicle::inside(&self.sandbox, Some((kind, data)), entry)
-    }
-}
-
 impl Plane {
-    /// Starts a program and follows it.
+    /// Starts a program. Starting and following are a task of the engine: a caller that goes
+    /// away in between leaves nothing unattended.
     pub(crate) async fn exec(
         self: &Arc<Self>,
         caller: &Caller,
         id: &SandboxId,
         new: NewExec,
     ) -> Result<RunningExec, Failure> {
-        let exec = ExecId::random(&mut rand::rng());
+        let exec_id = ExecId::random(&mut rand::rng());
         let digest = chronicle::program_digest(&new.program);
-        let spec = validate::exec(&self.options, exec.clone(), new)?;
+        let spec = validate::exec(&self.options, exec_id.clone(), new)?;
         let row = self.at_work(id).await?;
-        let chronicler =
-            Chronicler { sandbox: id.clone(), exec: exec.clone(), caller: caller.clone(), digest };
-        // Written before anything runs: what cannot be written down does not happen. The
-        // writing and the connecting wait for each other's slower one only.
-        let (written, guest) = tokio::join!(
-            self.journal.write(chronicler.started(self)),
-            self.guest(&row)
-        );
-        written?;
-        let guest = guest?;
-        let mut session = match self.start(&guest, &spec).await {
-            Ok(session) => session,
-            Err(failure) => {
-                if is_lost(&failure) {
-                    self.suspect(&row);
-                }
-                return Err(failure);
-            }
-        };
-        let stdin = session.stdin.take();
-        let kill = spec.kill_on_disconnect;
-        let follow = Follow::new(Arc::clone(self), row, chronicler, (guest, session), kill);
-        Ok(RunningExec { id: exec, events: follow.events().boxed(), stdin })
+        let run = Run { row, spec, caller: caller.clone(), digest };
+        let (begun, answer) = oneshot::channel();
+        let (pieces, receiver) = mpsc::channel(PIECES);
+        self.tasks.spawn(attend(self.clone(), run, begun, pieces))?;
+        let stdin = answer.await.map_err(|_| shutting_down())??;
+        let events = futures::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|event| (event, receiver))
+        });
+        Ok(RunningExec { id: exec_id, events: events.boxed(), stdin })
     }
 
-    async fn start(
-        &self,
-        guest: &Arc<dyn Guest>,
-        spec: &ExecSpec,
-    ) -> Result<ExecSession, Failure> {
-        guest.exec(spec).await
-    }
-
-    /// Runs a program and answers in one piece.
+    /// Runs a program to its end and keeps its output, within the limit for each stream.
     pub(crate) async fn exec_collect(
         self: &Arc<Self>,
         caller: &Caller,
@@ -151,7 +104,7 @@ impl Plane {
                             .detail("workdir", workdir.unwrap_or_default()));
                     }
                     return Ok(ExecResult {
-                        id: running.id.clone(),
+                        id: running.id,
                         outcome: exit.outcome,
                         stdout,
                         stderr,
@@ -162,5 +115,95 @@ impl Plane {
             }
         }
         Err(Failure::internal("an exec ended without an exit"))
+    }
+
+    /// Starts the program and writes down that it was, at the same time; both or neither.
+    async fn begin(self: &Arc<Self>, run: &Run) -> Result<(Arc<dyn Guest>, ExecSession), Failure> {
+        let guest = self.guest(&run.row).await?;
+        let noted = self.journal.write(self.note(run, None));
+        let (noted, started) = tokio::join!(noted, self.start(run, guest));
+        match (noted, started) {
+            (Ok(()), Ok(started)) => Ok(started),
+            (Err(failure), Ok((guest, _))) => {
+                // What cannot be written down does not happen.
+                let _ = guest.cancel(&run.spec.id).await;
+                let _ = guest.release(&run.spec.id).await;
+                Err(failure)
+            }
+            (Ok(()), Err(failure)) => {
+                let outcome = failure.reason.word();
+                let record = self.note(run, Some((EventKind::ExecFailed, outcome, None)));
+                let _ = self.journal.write(record).await;
+                Err(failure)
+            }
+            (Err(_), Err(failure)) => Err(failure),
+        }
+    }
+
+    /// Starts the program. A connection that is lost meanwhile leaves open whether the agent has
+    /// heard: the next one is asked before it is told again.
+    async fn start(
+        self: &Arc<Self>,
+        run: &Run,
+        guest: Arc<dyn Guest>,
+    ) -> Result<(Arc<dyn Guest>, ExecSession), Failure> {
+        match guest.exec(&run.spec).await {
+            Ok(session) => Ok((guest, session)),
+            Err(failure) if is_lost(&failure) => {
+                locked(&self.guests).forget(&run.row.name());
+                let guest = self.guest(&run.row).await?;
+                let session = match guest.attach(&run.spec.id, Offsets::default()).await {
+                    Err(failure) if failure.reason == Reason::ExecNotFound => {
+                        guest.exec(&run.spec).await?
+                    }
+                    session => session?,
+                };
+                Ok((guest, session))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What is written down about a program's start, or its end.
+    pub(crate) fn note(
+        &self,
+        run: &Run,
+        end: Option<(EventKind, &str, Option<&Outcome>)>,
+    ) -> store::Record {
+        let mut data = facts([("exec_id", run.spec.id.to_string())]);
+        let (kind, word) = match end {
+            None => (EventKind::ExecStarted, "started"),
+            Some((kind, word, outcome)) => {
+                data.insert("outcome".into(), word.into());
+                if let Some(outcome) = outcome {
+                    data.insert("exit_code".into(), outcome.exit_code().to_string());
+                }
+                (kind, word)
+            }
+        };
+        let entry = AuditEntry {
+            detail: format!("{} {}", run.spec.id, run.digest),
+            ..chronicle::audit(&run.caller, "exec", word, self.clock.now())
+        };
+        chronicle::inside(&run.row.id, Some((kind, data)), entry)
+    }
+}
+
+/// Starts a program, tells its caller, and follows it to its end.
+async fn attend(
+    plane: Arc<Plane>,
+    run: Run,
+    begun: oneshot::Sender<Result<Option<Stdin>, Failure>>,
+    pieces: mpsc::Sender<Result<ExecEvent, Failure>>,
+) {
+    match plane.begin(&run).await {
+        Ok((guest, mut session)) => {
+            // If the caller has left, so has the receiver of the pieces, and the follower acts.
+            let _ = begun.send(Ok(session.stdin.take()));
+            Follower::new(plane, run, guest, pieces).follow(session).await;
+        }
+        Err(failure) => {
+            let _ = begun.send(Err(failure));
+        }
     }
 }

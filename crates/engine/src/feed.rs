@@ -1,7 +1,7 @@
 //! The one place that moves a row from phase to phase: asks [`model::Phase::step`], stores its
 //! answer if nobody was faster, and says what is to be done.
 
-use model::{Effect, Failure, Input, Reason, Sandbox, SandboxId, Step};
+use model::{Effect, Failure, Input, Reason, Sandbox, SandboxId, Step, Timestamp};
 use provider::RuntimeHandle;
 use store::TransitionError;
 
@@ -16,11 +16,13 @@ pub(crate) struct News<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) handle: Option<RuntimeHandle>,
     pub(crate) failure: Option<&'a Failure>,
+    /// The news is void if the sandbox has been given time beyond this moment.
+    pub(crate) expired_at: Option<Timestamp>,
 }
 
 impl<'a> News<'a> {
     pub(crate) fn new(input: Input, caller: &'a Caller) -> Self {
-        Self { input, caller, handle: None, failure: None }
+        Self { input, caller, handle: None, failure: None, expired_at: None }
     }
 }
 
@@ -48,6 +50,9 @@ impl Plane {
                 Some(row) => row,
                 None => self.row(id).await?,
             };
+            if news.expired_at.is_some_and(|moment| row.expires_at > moment) {
+                return Ok(Fed { row, effect: Effect::None, changed: false });
+            }
             let (next, effect) = match row.phase.step(news.input) {
                 Step::Go { next, effect } => (next, effect),
                 Step::Ignore => return Ok(Fed { row, effect: Effect::None, changed: false }),

@@ -1,14 +1,15 @@
-//! Files, ports, console and counters of a sandbox: everything that is asked of a guest besides
-//! execs.
+//! What happens inside a sandbox besides programs: files, ports, output, usage.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use model::{
     EventKind, Failure, FileInfo, FileOp, FileReply, Reason, Sandbox, SandboxId, SandboxPath,
     Stats, Timestamp,
 };
-use provider::{ByteRange, ByteStream, Capability, Duplex, WriteOptions};
+use provider::{ByteRange, ByteStream, Duplex, Guest, WriteOptions};
 use store::AuditEntry;
 
 use crate::chronicle::{self, facts};
@@ -16,59 +17,76 @@ use crate::guests::is_lost;
 use crate::plane::{Plane, locked};
 use crate::request::Caller;
 
-/// The last sample of each sandbox's processor time, to tell a rate from.
-pub(crate) type Samples = HashMap<SandboxId, (Timestamp, Stats)>;
-
-/// What a sandbox uses now.
+/// What a sandbox uses, and how busy it was since it was last asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StatsSample {
-    /// The counters.
+    /// What it uses now.
     pub stats: Stats,
-    /// Processor use since the last sample, or since the start, in percent of one core.
+    /// Processor time per time that passed, in percent of one core: since the last sample, or
+    /// since the sandbox was made.
     pub cpu_pct: f64,
 }
 
+/// The last samples by sandbox.
+pub(crate) type Samples = HashMap<SandboxId, (Timestamp, Duration)>;
+
+/// A call of a guest that can be made again.
+type Call<'a, T> = &'a (dyn Fn(Arc<dyn Guest>) -> BoxFuture<'a, Result<T, Failure>> + Send + Sync);
+
 impl Plane {
-    /// Passes a guest's failure on, and looks at a sandbox that did not answer.
-    fn watched<T>(
+    /// Makes a call that changes nothing; once more over a new connection if the old one is lost
+    /// under it.
+    async fn ask<T>(self: &Arc<Self>, row: &Sandbox, call: Call<'_, T>) -> Result<T, Failure> {
+        let guest = self.guest(row).await?;
+        match call(guest).await {
+            Err(failure) if is_lost(&failure) => {
+                locked(&self.guests).forget(&row.name());
+                let guest = self.guest(row).await?;
+                call(guest).await
+            }
+            result => result,
+        }
+    }
+
+    /// Looks at a sandbox whose agent did not answer.
+    fn notice<T>(
         self: &Arc<Self>,
         row: &Sandbox,
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
         if result.as_ref().is_err_and(is_lost) {
+            locked(&self.guests).forget(&row.name());
             self.suspect(row);
         }
         result
-    }
-
-    async fn changed(
-        &self,
-        caller: &Caller,
-        id: &SandboxId,
-        (action, path): (&'static str, &SandboxPath),
-    ) -> Result<(), Failure> {
-        let data = facts([("path", path.to_string()), ("operation", action.to_owned())]);
-        let entry = AuditEntry {
-            detail: path.to_string(),
-            ..chronicle::audit(caller, action, "ok", self.clock.now())
-        };
-        let record = chronicle::inside(id, Some((EventKind::FileWritten, data)), entry);
-        self.journal.write(record).await
     }
 
     pub(crate) async fn fs(
         self: &Arc<Self>,
         caller: &Caller,
         id: &SandboxId,
-        op: &FileOp,
+        op: FileOp,
     ) -> Result<FileReply, Failure> {
         let row = self.at_work(id).await?;
-        let guest = self.guest(&row).await?;
-        let reply = self.watched(&row, guest.fs(op).await)?;
-        if op.is_mutation() {
-            self.changed(caller, id, (op.word(), op.path())).await?;
+        if !op.is_mutation() {
+            let op = Arc::new(op);
+            let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+                let op = op.clone();
+                Box::pin(async move { guest.fs(&op).await })
+            };
+            return self.notice(&row, self.ask(&row, &call).await);
         }
-        Ok(reply)
+        let result = self.guest(&row).await?.fs(&op).await;
+        let detail = match &op {
+            FileOp::Move { from, to } => format!("{from} -> {to}"),
+            FileOp::Stat(path)
+            | FileOp::List(path)
+            | FileOp::Glob(path)
+            | FileOp::Delete { path, .. }
+            | FileOp::Chmod { path, .. } => path.to_string(),
+        };
+        self.note_change(caller, &row, (op.word(), detail), result.as_ref().err()).await?;
+        self.notice(&row, result)
     }
 
     pub(crate) async fn read_file(
@@ -78,8 +96,12 @@ impl Plane {
         range: ByteRange,
     ) -> Result<(FileInfo, ByteStream), Failure> {
         let row = self.at_work(id).await?;
-        let guest = self.guest(&row).await?;
-        self.watched(&row, guest.read(path, range).await)
+        let path = path.clone();
+        let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+            let path = path.clone();
+            Box::pin(async move { guest.read(&path, range).await })
+        };
+        self.notice(&row, self.ask(&row, &call).await)
     }
 
     pub(crate) async fn write_file(
@@ -90,10 +112,26 @@ impl Plane {
         body: ByteStream,
     ) -> Result<u64, Failure> {
         let row = self.at_work(id).await?;
-        let guest = self.guest(&row).await?;
-        let bytes = self.watched(&row, guest.write(path, options, body).await)?;
-        self.changed(caller, id, ("file.write", path)).await?;
-        Ok(bytes)
+        let result = self.guest(&row).await?.write(path, options, body).await;
+        let what = ("file.write", path.to_string());
+        self.note_change(caller, &row, what, result.as_ref().err()).await?;
+        self.notice(&row, result)
+    }
+
+    /// Writes down that a file was changed, or could not be.
+    async fn note_change(
+        &self,
+        caller: &Caller,
+        row: &Sandbox,
+        (action, detail): (&'static str, String),
+        failure: Option<&Failure>,
+    ) -> Result<(), Failure> {
+        let outcome = failure.map_or("ok", |failure| failure.reason.word());
+        let data = facts([("operation", action.to_owned()), ("path", detail.clone())]);
+        let event = failure.is_none().then_some((EventKind::FileWritten, data));
+        let entry = chronicle::audit(caller, action, outcome, self.clock.now());
+        let entry = AuditEntry { detail, ..entry };
+        self.journal.write(chronicle::inside(&row.id, event, entry)).await
     }
 
     pub(crate) async fn dial(
@@ -102,8 +140,10 @@ impl Plane {
         port: u16,
     ) -> Result<Box<dyn Duplex>, Failure> {
         let row = self.at_work(id).await?;
-        let guest = self.guest(&row).await?;
-        self.watched(&row, guest.dial(port).await)
+        let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+            Box::pin(async move { guest.dial(port).await })
+        };
+        self.notice(&row, self.ask(&row, &call).await)
     }
 
     pub(crate) async fn logs(
@@ -112,28 +152,31 @@ impl Plane {
         lines: u32,
     ) -> Result<Vec<String>, Failure> {
         let row = self.at_work(id).await?;
-        let guest = self.guest(&row).await?;
-        self.watched(&row, guest.console(lines).await)
+        let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+            Box::pin(async move { guest.console(lines).await })
+        };
+        self.notice(&row, self.ask(&row, &call).await)
     }
 
     pub(crate) async fn stats(&self, id: &SandboxId) -> Result<Option<StatsSample>, Failure> {
         let row = self.present(id).await?;
         let provider = self.providers.get(&row.provider)?;
-        if !provider.capabilities().contains(&Capability::Usage) {
-            return Ok(None);
-        }
         let stats = match provider.usage(&row.name()).await {
             Ok(stats) => stats,
             Err(failure) if failure.reason == Reason::Unsupported => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let now = self.clock.now();
-        let before = locked(&self.samples).insert(id.clone(), (now, stats));
-        let (since, cpu) = before.map_or((row.created_at, stats.cpu), |(at, before)| {
-            (at, stats.cpu.saturating_sub(before.cpu))
-        });
-        let elapsed = now.since(since).as_secs_f64();
-        let cpu_pct = if elapsed > 0.0 { cpu.as_secs_f64() / elapsed * 100.0 } else { 0.0 };
-        Ok(Some(StatsSample { stats, cpu_pct }))
+        let last = locked(&self.samples).insert(row.id.clone(), (now, stats.cpu));
+        let (since, cpu) = last.unwrap_or((row.created_at, Duration::ZERO));
+        Ok(Some(StatsSample {
+            stats,
+            cpu_pct: busy(stats.cpu.saturating_sub(cpu), now.since(since)),
+        }))
     }
+}
+
+/// Processor time per time, in percent.
+fn busy(cpu: Duration, passed: Duration) -> f64 {
+    if passed.is_zero() { 0.0 } else { cpu.as_secs_f64() / passed.as_secs_f64() * 100.0 }
 }

@@ -1,154 +1,212 @@
-//! Following a program to its end, across lost connections.
-//!
-//! The agent keeps output by offset, so a new connection goes on at the byte where the old one
-//! stopped. When the sandbox itself is gone, the exec ends as `sandbox_lost`.
+//! Follows a program to its end, whatever becomes of the connection to its agent and of its
+//! caller. It takes from the agent only what its caller takes from it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
-use model::{ExecId, Failure, Outcome, Sandbox, Usage};
+use futures::StreamExt;
+use model::{EventKind, Failure, Outcome, Phase, Usage};
 use provider::{ExecEvent, ExecExit, ExecSession, Guest, Offsets};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::exec::Chronicler;
+use crate::exec::Run;
 use crate::guests::is_lost;
-use crate::plane::Plane;
+use crate::plane::{Plane, locked};
+use crate::refuse::shutting_down;
 
-/// How often a lost connection is made again before the exec is given up.
-const TRIES: u32 = 5;
+/// How often a lost connection is made again before the program is given up.
+const TRIES: u32 = 6;
 
-/// The wait before the second try; each further one doubles it. Five tries take three seconds.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The wait before the second try; it doubles with each, so that all take about three seconds.
+const TRY_WAIT: Duration = Duration::from_millis(50);
 
-/// One exec that is being followed.
-pub(crate) struct Follow {
+/// How much later than its timeout, grace and drain a program's end may be reported before the
+/// agent is taken for one that lies.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+type Pieces = mpsc::Sender<Result<ExecEvent, Failure>>;
+
+/// Follows one program.
+pub(crate) struct Follower {
     plane: Arc<Plane>,
-    row: Sandbox,
-    chronicler: Chronicler,
+    run: Run,
     guest: Arc<dyn Guest>,
-    session: ExecSession,
+    /// The caller; `None` once it has left.
+    caller: Option<Pieces>,
     seen: Offsets,
-    kill_on_drop: bool,
-    over: bool,
+    started: Instant,
+    overdue: Option<Instant>,
 }
 
-impl Follow {
-    pub(crate) fn new(
-        plane: Arc<Plane>,
-        row: Sandbox,
-        chronicler: Chronicler,
-        (guest, session): (Arc<dyn Guest>, ExecSession),
-        kill_on_drop: bool,
-    ) -> Self {
-        let seen = Offsets::default();
-        Self { plane, row, chronicler, guest, session, seen, kill_on_drop, over: false }
+/// What happened next.
+enum Next {
+    Event(ExecEvent),
+    ConnectionLost,
+    CallerLeft,
+    Overdue,
+    ShuttingDown,
+}
+
+impl Follower {
+    pub(crate) fn new(plane: Arc<Plane>, run: Run, guest: Arc<dyn Guest>, caller: Pieces) -> Self {
+        let started = Instant::now();
+        let spec = &run.spec;
+        let longest = |timeout: Duration| timeout + spec.grace + spec.drain + OVERDUE;
+        let overdue = spec.timeout.and_then(|timeout| started.checked_add(longest(timeout)));
+        Self { plane, run, guest, caller: Some(caller), seen: Offsets::default(), started, overdue }
     }
 
-    /// What the program does, up to its exit or the first failure.
-    pub(crate) fn events(self) -> impl Stream<Item = Result<ExecEvent, Failure>> + Send {
-        stream::unfold(self, |mut follow| async move {
-            if follow.over {
+    pub(crate) async fn follow(mut self, mut session: ExecSession) {
+        loop {
+            match self.next(&mut session).await {
+                Next::Event(ExecEvent::Exit(exit)) => return self.end(exit).await,
+                Next::Event(output) => self.pass(output).await,
+                Next::CallerLeft => self.abandon().await,
+                Next::ConnectionLost => match self.resume().await {
+                    Some(resumed) => session = resumed,
+                    None => return self.lose().await,
+                },
+                Next::Overdue => {
+                    let _ = self.guest.cancel(&self.run.spec.id).await;
+                    return self.lose().await;
+                }
+                Next::ShuttingDown => {
+                    if let Some(caller) = self.caller {
+                        // The caller may have left as well.
+                        let _ = caller.try_send(Err(shutting_down()));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn next(&self, session: &mut ExecSession) -> Next {
+        let left = async {
+            match &self.caller {
+                Some(caller) => caller.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let overdue = async {
+            match self.overdue {
+                Some(overdue) => tokio::time::sleep_until(overdue).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.plane.stop.cancelled() => Next::ShuttingDown,
+            () = left => Next::CallerLeft,
+            event = session.events.next() => match event {
+                Some(Ok(event)) => Next::Event(event),
+                Some(Err(_)) | None => Next::ConnectionLost,
+            },
+            () = overdue => Next::Overdue,
+        }
+    }
+
+    /// Passes output on to the caller, as fast as it is taken.
+    async fn pass(&mut self, output: ExecEvent) {
+        match &output {
+            ExecEvent::Stdout(bytes) => self.seen.stdout += bytes.len() as u64,
+            ExecEvent::Stderr(bytes) => self.seen.stderr += bytes.len() as u64,
+            ExecEvent::Exit(_) => {}
+        }
+        if let Some(caller) = &self.caller {
+            // A caller that has left and an engine that stops are seen by the next step.
+            tokio::select! {
+                _ = caller.send(Ok(output)) => {}
+                () = self.plane.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Goes on without the caller: ends the program if that was asked for.
+    async fn abandon(&mut self) {
+        self.caller = None;
+        if self.run.spec.kill_on_disconnect {
+            // If the connection is lost it is made again, and this with it.
+            let _ = self.guest.cancel(&self.run.spec.id).await;
+        }
+    }
+
+    /// Follows the program over a new connection; `None` when it or its sandbox is gone.
+    async fn resume(&mut self) -> Option<ExecSession> {
+        let name = self.run.row.name();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::select! {
+                    () = self.plane.stop.cancelled() => return None,
+                    () = tokio::time::sleep(TRY_WAIT * (1 << attempt)) => {}
+                }
+            }
+            locked(&self.plane.guests).forget(&name);
+            let row = self.plane.row(&self.run.row.id).await;
+            if row.is_ok_and(|row| matches!(row.phase, Phase::Stopping(_) | Phase::Gone(_))) {
                 return None;
             }
-            let event = follow.next().await;
-            Some((event, follow))
-        })
-    }
-
-    async fn next(&mut self) -> Result<ExecEvent, Failure> {
-        loop {
-            match self.session.events.next().await {
-                Some(Ok(ExecEvent::Stdout(bytes))) => {
-                    self.seen.stdout += bytes.len() as u64;
-                    return Ok(ExecEvent::Stdout(bytes));
-                }
-                Some(Ok(ExecEvent::Stderr(bytes))) => {
-                    self.seen.stderr += bytes.len() as u64;
-                    return Ok(ExecEvent::Stderr(bytes));
-                }
-                Some(Ok(ExecEvent::Exit(exit))) => return self.finish(exit).await,
-                Some(Err(failure)) if is_lost(&failure) => {
-                    if !self.attach_again().await? {
-                        return self.finish(self.lost()).await;
-                    }
-                }
-                Some(Err(failure)) => {
-                    self.over = true;
-                    return Err(failure);
-                }
-                None => {
-                    self.over = true;
-                    return Err(Failure::internal("an exec's events ended without an exit"));
+            match self.attach().await {
+                Ok(session) => return Some(session),
+                Err(failure) if is_lost(&failure) => {}
+                Err(failure) => {
+                    tracing::warn!(exec = %self.run.spec.id, error = %failure, "not resumed");
+                    return None;
                 }
             }
         }
+        None
     }
 
-    /// Connects again and goes on where the output stopped. False when there is nothing to
-    /// connect to any more.
-    async fn attach_again(&mut self) -> Result<bool, Failure> {
-        let mut pause = PAUSE;
-        for _ in 0..TRIES {
-            self.plane.check(&self.row).await?;
-            let row = self.plane.row(&self.row.id).await?;
-            if row.name() != self.row.name() || row.phase.end_reason().is_some() {
-                return Ok(false);
-            }
-            if let Ok(guest) = self.plane.guest(&row).await
-                && let Ok(session) = guest.attach(&self.chronicler.exec, self.seen).await
-            {
-                self.seen = session.start;
-                (self.guest, self.session) = (guest, session);
-                return Ok(true);
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+    async fn attach(&mut self) -> Result<ExecSession, Failure> {
+        self.guest = self.plane.guest(&self.run.row).await?;
+        let session = self.guest.attach(&self.run.spec.id, self.seen).await?;
+        self.seen = session.start;
+        if self.caller.is_none() {
+            self.abandon().await;
         }
-        Ok(false)
+        Ok(session)
     }
 
-    fn lost(&self) -> ExecExit {
-        ExecExit {
+    /// The program is out of reach for good.
+    async fn lose(self) {
+        if self.plane.stop.is_cancelled() {
+            return;
+        }
+        let exit = ExecExit {
             outcome: Outcome::SandboxLost,
-            duration: self.plane.clock.now().since(self.row.updated_at),
+            duration: self.started.elapsed(),
             stdout_bytes: self.seen.stdout,
             stderr_bytes: self.seen.stderr,
             usage: Usage::default(),
-        }
+        };
+        self.end(exit).await;
     }
 
-    /// Writes the end down, and then tells of it.
-    async fn finish(&mut self, exit: ExecExit) -> Result<ExecEvent, Failure> {
-        self.over = true;
-        let record = self.chronicler.ended(&self.plane, &exit);
-        // The program has run and its result is the caller's, also when it cannot be written down
-        // any more; that it was started is in the audit trail.
-        if let Err(failure) = self.plane.journal.write(record).await {
-            let exec = &self.chronicler.exec;
-            tracing::error!(%exec, error = %failure, causes = failure.causes(), "end not recorded");
+    /// Writes the end down, tells the caller, and lets the agent forget the program.
+    async fn end(self, exit: ExecExit) {
+        let kind = match &exit.outcome {
+            Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::OomKilled | Outcome::Canceled => {
+                EventKind::ExecCompleted
+            }
+            Outcome::TimedOut => EventKind::ExecTimeout,
+            Outcome::SandboxLost | Outcome::StartFailed(..) => EventKind::ExecFailed,
+        };
+        let end = Some((kind, exit.outcome.word(), Some(&exit.outcome)));
+        if let Err(failure) = self.plane.journal.write(self.plane.note(&self.run, end)).await {
+            tracing::warn!(exec = %self.run.spec.id, error = %failure, "an end was not written down");
         }
-        if exit.outcome != Outcome::SandboxLost {
-            let (guest, exec) = (Arc::clone(&self.guest), self.chronicler.exec.clone());
-            // The agent forgets by itself what it was not told to forget.
-            let _ = self.plane.tasks.spawn(async move { drop(guest.release(&exec).await) });
+        let lost = exit.outcome == Outcome::SandboxLost;
+        if let Some(caller) = &self.caller {
+            tokio::select! {
+                _ = caller.send(Ok(ExecEvent::Exit(exit))) => {}
+                () = self.plane.stop.cancelled() => {}
+            }
         }
-        Ok(ExecEvent::Exit(exit))
-    }
-}
-
-impl Drop for Follow {
-    fn drop(&mut self) {
-        if self.over || !self.kill_on_drop {
-            return;
+        if !lost {
+            // An agent that is out of reach keeps what it has until its sandbox ends.
+            let _ = self.guest.release(&self.run.spec.id).await;
         }
-        let (guest, exec) = (Arc::clone(&self.guest), self.chronicler.exec.clone());
-        // When the engine is ending too, the agent ends the exec with the connection.
-        let _ = self.plane.tasks.spawn(cancel(guest, exec));
-    }
-}
-
-async fn cancel(guest: Arc<dyn Guest>, exec: ExecId) {
-    if let Err(failure) = guest.cancel(&exec).await {
-        tracing::warn!(%exec, error = %failure, "an abandoned exec may still run");
     }
 }

@@ -44,13 +44,12 @@ impl Plane {
         let name = row.name();
         let connecting = {
             let mut guests = locked(&self.guests);
-            match guests.standing(&name) {
-                Some(connecting) => connecting,
-                None => {
-                    let connecting = self.connecting(row)?;
-                    guests.0.insert(name.clone(), connecting.clone());
-                    connecting
-                }
+            if let Some(connecting) = guests.standing(&name) {
+                connecting
+            } else {
+                let connecting = self.connecting(row)?;
+                guests.0.insert(name, connecting.clone());
+                connecting
             }
         };
         let connected = connecting.await;

@@ -52,8 +52,8 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
-            default_ttl: Duration::from_secs(30 * 60),
-            max_ttl: Duration::from_secs(24 * 60 * 60),
+            default_ttl: Duration::from_mins(30),
+            max_ttl: Duration::from_hours(24),
             default_image: "host".into(),
             default_memory_mib: 1024,
             default_vcpus: 1,
@@ -63,14 +63,14 @@ impl Default for EngineOptions {
             max_sandboxes: 0,
             max_sandboxes_per_owner: 0,
             default_exec_timeout: None,
-            max_exec_timeout: Duration::from_secs(10 * 60),
+            max_exec_timeout: Duration::from_mins(10),
             exec_grace: Duration::from_secs(5),
             exec_drain: Duration::from_millis(200),
             output_limit: 1024 * 1024,
             reconcile_interval: Duration::from_secs(30),
-            create_timeout: Duration::from_secs(60),
-            destroy_timeout: Duration::from_secs(60),
-            retention: Duration::from_secs(24 * 60 * 60),
+            create_timeout: Duration::from_mins(1),
+            destroy_timeout: Duration::from_mins(1),
+            retention: Duration::from_hours(24),
             default_provider: "native".into(),
         }
     }

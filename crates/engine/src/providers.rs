@@ -99,7 +99,11 @@ impl Plane {
             healthy,
             latency,
             checked_at: self.clock.now(),
-            capabilities: provider.capabilities().iter().map(|can| Capability::word(*can)).collect(),
+            capabilities: provider
+                .capabilities()
+                .iter()
+                .map(|can| Capability::word(*can))
+                .collect(),
             facts: provider.facts(),
             runtime_count: runtimes.map(|runtimes| runtimes.len()),
             sandbox_count: sandboxes.get(&name).map_or(0, |count| *count as usize),

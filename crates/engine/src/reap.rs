@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use model::{EndReason, Failure, Input, SandboxId, Timestamp};
 
+use crate::drive::Ticket;
 use crate::feed::News;
 use crate::plane::{Plane, locked};
 use crate::request::Caller;
@@ -88,7 +89,8 @@ impl Plane {
 
     /// Begins to end everything that is due, and says when the next thing is.
     pub(crate) async fn reap(self: &Arc<Self>) -> Result<Option<Timestamp>, Failure> {
-        self.expire().await?;
+        // Nobody waits for these ends: one that fails is tried again.
+        drop(self.expire().await?);
         for id in locked(&self.retries).due(self.clock.now()) {
             // Whoever waits for the sandbox's end waits for this drive.
             drop(self.settle(&id)?);
@@ -97,18 +99,50 @@ impl Plane {
         Ok(expiry.into_iter().chain(locked(&self.retries).next()).min())
     }
 
-    /// Begins to end every sandbox whose time is over; how many there were.
-    pub(crate) async fn expire(self: &Arc<Self>) -> Result<Vec<SandboxId>, Failure> {
+    /// Begins to end every sandbox whose time is over, and returns how to wait for each end.
+    pub(crate) async fn expire(self: &Arc<Self>) -> Result<Vec<Ticket>, Failure> {
         let caller = Caller::default();
-        let mut ended = Vec::new();
-        for row in self.store.expired(self.clock.now()).await? {
+        let now = self.clock.now();
+        let mut ends = Vec::new();
+        for row in self.store.expired(now).await? {
             let id = row.id.clone();
             let stop = News::new(Input::Stop(EndReason::Expired), &caller);
+            // An extension may come in between, and wins.
+            let stop = News { expired_at: Some(now), ..stop };
             if self.feed(&id, Some(row), &stop).await?.changed {
-                drop(self.settle(&id)?);
-                ended.push(id);
+                ends.push(self.settle(&id)?);
             }
         }
-        Ok(ended)
+        Ok(ends)
+    }
+
+    /// Ends every sandbox whose time is over; how many are gone.
+    pub(crate) async fn prune(self: &Arc<Self>) -> Result<u64, Failure> {
+        let mut gone = 0;
+        for end in self.expire().await? {
+            gone += u64::from(end.wait().await.over().is_ok());
+        }
+        Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_that_keeps_failing_is_tried_ever_less_often() {
+        let id: SandboxId = "sb-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let (mut retries, now) = (Retries::default(), Timestamp::default());
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            retries.failed(&id, now);
+            waits.push(retries.next().unwrap().since(now).as_millis());
+        }
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        assert!(retries.due(now).is_empty());
+        assert_eq!(retries.due(now.after(RETRY_MAX)), std::slice::from_ref(&id));
+        retries.forget(&id);
+        assert_eq!(retries.next(), None);
     }
 }

@@ -16,11 +16,10 @@ pub(crate) fn gone(id: &SandboxId) -> Failure {
 pub(crate) fn not_running(row: &Sandbox) -> Failure {
     let state = row.phase.wire_state();
     let failure = match row.phase {
-        Phase::Lost => Failure::new(
-            Reason::SandboxUnreachable,
-            format!("sandbox does not answer: {}", row.id),
-        )
-        .hint("try again later, or delete the sandbox"),
+        Phase::Lost => {
+            Failure::new(Reason::SandboxUnreachable, format!("sandbox does not answer: {}", row.id))
+                .hint("try again later, or delete the sandbox")
+        }
         Phase::Gone(EndReason::Requested | EndReason::Expired | EndReason::Vanished) => {
             gone(&row.id)
         }

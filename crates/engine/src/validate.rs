@@ -113,7 +113,8 @@ pub(crate) fn metadata(metadata: &BTreeMap<String, String>) -> Result<(), Failur
             return Err(Failure::invalid_field("metadata", problem));
         }
         if value.len() > METADATA_VALUE_BYTES_MAX || value.contains('\0') {
-            let problem = format_args!("expected values of at most {METADATA_VALUE_BYTES_MAX} bytes");
+            let problem =
+                format_args!("expected values of at most {METADATA_VALUE_BYTES_MAX} bytes");
             return Err(Failure::invalid_field("metadata", problem));
         }
     }
@@ -121,11 +122,7 @@ pub(crate) fn metadata(metadata: &BTreeMap<String, String>) -> Result<(), Failur
 }
 
 /// A program as its agent is to run it.
-pub(crate) fn exec(
-    options: &EngineOptions,
-    id: ExecId,
-    new: NewExec,
-) -> Result<ExecSpec, Failure> {
+pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<ExecSpec, Failure> {
     let mut bytes = program(&new.program)?;
     if new.env.len() > ARGS_MAX {
         let problem = format_args!("expected at most {ARGS_MAX} entries");
@@ -193,10 +190,7 @@ fn argument(field: &str, text: &str) -> Result<usize, Failure> {
 }
 
 /// How long a program may run; `None` only where nothing limits it.
-fn timeout(
-    options: &EngineOptions,
-    asked: Option<Duration>,
-) -> Result<Option<Duration>, Failure> {
+fn timeout(options: &EngineOptions, asked: Option<Duration>) -> Result<Option<Duration>, Failure> {
     let max = Some(options.max_exec_timeout).filter(|max| !max.is_zero());
     match (asked, max) {
         (Some(asked), _) if asked.is_zero() => {

@@ -17,15 +17,12 @@ fn shell(line: &str) -> ExecProgram {
 
 #[test]
 fn a_time_to_live_is_positive_and_within_the_limit() {
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     assert_eq!(ttl(&options(), hour).unwrap(), hour);
     assert_eq!(ttl(&options(), Duration::ZERO).unwrap_err().reason, Reason::InvalidField);
     let failure = ttl(&options(), hour * 48).unwrap_err();
     assert_eq!(failure.reason, Reason::TtlTooLong);
-    assert_eq!(
-        failure.message,
-        "resource limit exceeded: ttl 48h0m0s exceeds max ttl 24h0m0s"
-    );
+    assert_eq!(failure.message, "resource limit exceeded: ttl 48h0m0s exceeds max ttl 24h0m0s");
 }
 
 #[test]
@@ -72,10 +69,10 @@ fn metadata_is_bounded() {
 }
 
 #[test]
-fn a_program_is_not_empty_and_fits_what_the_kernel_takes() {
+fn a_program_has_a_name_and_fits_what_the_kernel_takes() {
     assert!(run(shell("echo")).is_ok());
+    assert!(run(shell("")).is_ok(), "a shell runs an empty line");
     for bad in [
-        shell("  "),
         shell("a\0b"),
         shell(&"x".repeat(128 * 1024)),
         ExecProgram::Argv(Vec::new()),
@@ -99,7 +96,7 @@ fn an_environment_name_has_no_equals_sign() {
 
 #[test]
 fn the_maximum_limits_a_program_that_names_no_timeout() {
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let cases = [
         (None, Duration::ZERO, None, Ok(None)),
         (None, minute, None, Ok(Some(minute))),
