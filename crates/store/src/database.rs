@@ -1,6 +1,7 @@
 //! Opening the database: one connection that writes, a few that read.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub struct Store {
     pub(crate) writer: AnyPool,
     pub(crate) reader: AnyPool,
     pub(crate) committed: Arc<watch::Sender<i64>>,
+    /// Set when a write has failed: what its connection then thinks of its transaction is not
+    /// what the database thinks (seen with a full disk), so the connection is not used again.
+    suspect: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -44,22 +48,29 @@ impl Store {
             .map_err(Failure::internal)?
             .map_err(|error| cannot_open(&path, error))?;
         let url = url_of(&path)?;
-        let writer = pool(1).connect(&url).await.map_err(|error| cannot_open(&path, error))?;
+        let suspect = Arc::new(AtomicBool::new(false));
+        let writer = dropping_suspects(pool(1), Arc::clone(&suspect));
+        let writer = writer.connect(&url).await.map_err(|error| cannot_open(&path, error))?;
         let reader =
             pool(READERS).connect(&url).await.map_err(|error| cannot_open(&path, error))?;
-        Self::from_pools(writer, reader).await
+        Self::from_pools(writer, reader, suspect).await
     }
 
     /// A database that is gone with the value: for tests and for a server that keeps nothing.
     pub async fn open_in_memory() -> Result<Self, Failure> {
         // Every connection to such a database has one of its own, so there is only one.
         let pool = pool(1).connect("sqlite::memory:").await.map_err(unavailable)?;
-        Self::from_pools(pool.clone(), pool).await
+        Self::from_pools(pool.clone(), pool, Arc::default()).await
     }
 
-    async fn from_pools(writer: AnyPool, reader: AnyPool) -> Result<Self, Failure> {
+    async fn from_pools(
+        writer: AnyPool,
+        reader: AnyPool,
+        suspect: Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
         migrate(&writer).await?;
-        let store = Self { writer, reader, committed: Arc::new(watch::Sender::new(0)) };
+        let committed = Arc::new(watch::Sender::new(0));
+        let store = Self { writer, reader, committed, suspect };
         store.committed.send_replace(store.last_seq().await?);
         Ok(store)
     }
@@ -80,8 +91,14 @@ impl Store {
             .bind(0_i64)
             .fetch_one(&mut *tx)
             .await
-            .map_err(unavailable)?;
-        tx.rollback().await.map_err(unavailable)
+            .map_err(|error| self.unwritten(error))?;
+        tx.rollback().await.map_err(|error| self.unwritten(error))
+    }
+
+    /// The failure of a write, whose connection is then replaced by a fresh one.
+    pub(crate) fn unwritten(&self, error: sqlx::Error) -> Failure {
+        self.suspect.store(true, Ordering::SeqCst);
+        unavailable(error)
     }
 
     /// Closes every connection. What was committed is on the disk.
@@ -115,6 +132,15 @@ fn pool(connections: u32) -> AnyPoolOptions {
                 Ok(())
             })
         })
+}
+
+/// Closes a connection that comes back after a failed write. The mark is set before that, so it
+/// is about this connection: there is one writer.
+fn dropping_suspects(pool: AnyPoolOptions, suspect: Arc<AtomicBool>) -> AnyPoolOptions {
+    pool.after_release(move |_, _| {
+        let usable = !suspect.swap(false, Ordering::SeqCst);
+        Box::pin(async move { Ok(usable) })
+    })
 }
 
 /// Makes the file if it is missing; the database's side files take over its permissions.

@@ -99,8 +99,8 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.writer.begin().await.map_err(unavailable)?;
-        let seq = write(&mut tx, record).await.map_err(unavailable)?;
-        tx.commit().await.map_err(unavailable)?;
+        let seq = write(&mut tx, record).await.map_err(|error| self.unwritten(error))?;
+        tx.commit().await.map_err(|error| self.unwritten(error))?;
         self.announce(seq);
         Ok(())
     }

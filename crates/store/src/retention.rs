@@ -23,9 +23,10 @@ impl Store {
         let mut counts = [0; 2];
         for (count, statement) in counts.iter_mut().zip([sql::PURGE_SANDBOXES, sql::PURGE_EVENTS]) {
             let query = sqlx::query(statement).bind(before.as_micros());
-            *count = query.execute(&mut *tx).await.map_err(unavailable)?.rows_affected();
+            let done = query.execute(&mut *tx).await.map_err(|error| self.unwritten(error))?;
+            *count = done.rows_affected();
         }
-        tx.commit().await.map_err(unavailable)?;
+        tx.commit().await.map_err(|error| self.unwritten(error))?;
         let [sandboxes, events] = counts;
         Ok(Purged { sandboxes, events })
     }

@@ -60,19 +60,19 @@ impl Store {
         record: &Record,
     ) -> Result<(), Failure> {
         let mut tx = self.writer.begin().await.map_err(unavailable)?;
-        let seq = write(&mut tx, record).await.map_err(unavailable)?;
+        let seq = write(&mut tx, record).await.map_err(|error| self.unwritten(error))?;
         let inserted = row::bind_all(sqlx::query(sql::INSERT_SANDBOX), sandbox)
             .bind(i64::from(limits.total))
             .bind(i64::from(limits.per_owner))
             .execute(&mut *tx)
             .await
-            .map_err(unavailable)?
+            .map_err(|error| self.unwritten(error))?
             .rows_affected();
         if inserted == 0 {
-            tx.rollback().await.map_err(unavailable)?;
+            tx.rollback().await.map_err(|error| self.unwritten(error))?;
             return Err(self.too_many(sandbox, limits).await?);
         }
-        tx.commit().await.map_err(unavailable)?;
+        tx.commit().await.map_err(|error| self.unwritten(error))?;
         self.announce(seq);
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Store {
         after: Sandbox,
         record: &Record,
     ) -> Result<Sandbox, TransitionError> {
-        let failed = |error| TransitionError::Failed(unavailable(error));
+        let failed = |error| TransitionError::Failed(self.unwritten(error));
         let after = Sandbox { version: before.version + 1, ..after };
         let mut tx = self.writer.begin().await.map_err(failed)?;
         let seq = write(&mut tx, record).await.map_err(failed)?;
