@@ -151,7 +151,7 @@ fn open(agent: &Arc<Agent>, link: &Arc<Link>, id: u32, payload: &[u8]) -> Result
 
 fn answer(agent: &Arc<Agent>, request: Request, stream: Arc<Stream>) {
     match request {
-        Request::Exec(start) => exec::start(agent, start, stream),
+        Request::Exec(start) => exec::start(agent, &start, &stream),
         Request::Attach { exec_id, stdout_offset, stderr_offset } => {
             exec::attach(agent, &exec_id, [stdout_offset, stderr_offset], stream);
         }

@@ -34,13 +34,7 @@ pub fn dial(agent: &Agent, port: u16, stream: &Arc<Stream>) {
         let socket = match connect(port) {
             Ok(socket) => socket,
             Err(error) => {
-                let kind = match error.kind() {
-                    ErrorKind::ConnectionRefused => GuestErrorKind::ConnectionRefused,
-                    ErrorKind::TimedOut => GuestErrorKind::Busy,
-                    ErrorKind::InvalidInput => GuestErrorKind::Invalid,
-                    _ => GuestErrorKind::Internal,
-                };
-                return stream.refuse(kind, format!("port {port}: {error}"));
+                return stream.refuse(error_kind(&error), format!("port {port}: {error}"));
             }
         };
         stream.wake_with(&wake);
@@ -48,6 +42,19 @@ pub fn dial(agent: &Agent, port: u16, stream: &Arc<Stream>) {
             Carrier::new(&socket, stream, &wake).run();
         }
     });
+}
+
+fn error_kind(error: &std::io::Error) -> GuestErrorKind {
+    let is = |kind| error.kind() == kind;
+    if is(ErrorKind::ConnectionRefused) {
+        GuestErrorKind::ConnectionRefused
+    } else if is(ErrorKind::TimedOut) {
+        GuestErrorKind::Busy
+    } else if is(ErrorKind::InvalidInput) {
+        GuestErrorKind::Invalid
+    } else {
+        GuestErrorKind::Internal
+    }
 }
 
 fn connect(port: u16) -> std::io::Result<TcpStream> {

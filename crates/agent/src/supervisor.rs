@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use crate::agent::Agent;
 use crate::exec::{Domain, Exec};
 use crate::hold::hold;
-use crate::sys::{self, ChildEnds, Launch};
+use crate::sys::{self, ChildEnds, Launch, Reaped};
 use crate::wake::Wake;
 
 /// How often a domain that was told to end is looked at. Its last process's end wakes the
@@ -48,7 +48,7 @@ pub struct Supervisor {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Execs by the id of their main process, until it is reaped.
+    /// Execs by the id of their main process, until it is reaped; not those with a keeper.
     mains: BTreeMap<i32, Arc<Exec>>,
     watched: Vec<Watched>,
     /// When the supervisor wakes on its own.
@@ -90,8 +90,14 @@ impl Supervisor {
             Err(error) => return Err((domain, error)),
         };
         let deadline = exec.main_started();
-        table.mains.insert(pid, Arc::clone(exec));
-        let domain = domain.with_main(pid);
+        let domain = domain.with_process(pid);
+        let kept = match domain {
+            Domain::Cgroup { .. } => {
+                table.mains.insert(pid, Arc::clone(exec));
+                false
+            }
+            Domain::Kept(_) => true,
+        };
         table.watched.push(Watched { exec: Arc::clone(exec), domain, stage: Stage::Alive });
         let earlier = match (deadline, table.sleeps_until) {
             (Some(deadline), Some(until)) => deadline < until,
@@ -99,7 +105,8 @@ impl Supervisor {
             (None, _) => false,
         };
         drop(table);
-        if earlier {
+        // A keeper's pipe has to be among what the supervisor sleeps on.
+        if earlier || kept {
             self.wake.ring();
         }
         Ok(())
@@ -121,8 +128,15 @@ impl Supervisor {
             let Some(reaped) = sys::reap(pid) else { break };
             if let Some(exec) = table.mains.remove(&pid) {
                 exec.main_ended(reaped);
+            } else {
+                table.watched.iter_mut().for_each(|watched| watched.lost_keeper(pid, reaped));
             }
         }
+    }
+
+    /// The pipes of keepers that have not said yet how their main process ended.
+    fn keepers(&self) -> Vec<Arc<OwnedFd>> {
+        hold(&self.table).watched.iter().filter_map(Watched::awaited_keeper).collect()
     }
 
     /// Moves every watched exec on; returns when to look again.
@@ -151,7 +165,36 @@ enum Next {
 }
 
 impl Watched {
+    fn awaited_keeper(&self) -> Option<Arc<OwnedFd>> {
+        match &self.domain {
+            Domain::Kept(keeper) if !self.exec.main_has_ended() => Some(Arc::clone(&keeper.ended)),
+            Domain::Kept(_) | Domain::Cgroup { .. } => None,
+        }
+    }
+
+    /// Hears what the keeper has to say.
+    fn hear_keeper(&mut self) {
+        if let Some(reaped) = self.awaited_keeper().and_then(|pipe| sys::read_ended(pipe.as_fd())) {
+            self.exec.main_ended(reaped);
+        }
+    }
+
+    /// Notes the end of process `pid`, if that was the keeper.
+    fn lost_keeper(&mut self, pid: i32, reaped: Reaped) {
+        self.hear_keeper();
+        if let Domain::Kept(keeper) = &mut self.domain
+            && keeper.pid == pid
+        {
+            keeper.gone = true;
+            // It was ended before it could tell: its own end is all that is known.
+            if !self.exec.main_has_ended() {
+                self.exec.main_ended(reaped);
+            }
+        }
+    }
+
     fn step(&mut self, now: Instant) -> Next {
+        self.hear_keeper();
         match self.stage {
             Stage::Alive if self.exec.main_has_ended() => {
                 self.stage = Stage::Survivors;
@@ -249,10 +292,12 @@ pub fn supervise(
     loop {
         let next = supervisor.step_all();
         let timeout = next.map(|at| timespec(at.saturating_duration_since(Instant::now())));
-        let mut ready = [
+        let keepers = supervisor.keepers();
+        let mut ready = vec![
             PollFd::new(signals, PollFlags::IN),
             PollFd::from_borrowed_fd(supervisor.wake.as_fd(), PollFlags::IN),
         ];
+        ready.extend(keepers.iter().map(|pipe| PollFd::new(pipe.as_ref(), PollFlags::IN)));
         let _ = poll(&mut ready, timeout.as_ref());
         supervisor.wake.clear();
         drain(signals);

@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "fork, exec and per-thread identity have no safe interface")]
 
 use std::ffi::{CString, c_char};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs::Mode;
@@ -13,6 +13,9 @@ use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 /// `_exit` code of a child that could not exec; nobody reads it, the report pipe says more.
 const NOT_STARTED: i32 = 127;
+
+/// Where a keeper moves the one descriptor that it keeps.
+const KEEPER_PIPE: i32 = 3;
 
 /// The highest capability number that a kernel may know; the kernel refuses those it does not.
 const LAST_CAPABILITY: libc::c_ulong = 63;
@@ -34,13 +37,21 @@ pub enum Step {
     Identity = 4,
     Workdir = 5,
     Exec = 6,
+    Fork = 7,
 }
 
 impl Step {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Session, Self::Cgroup, Self::Streams, Self::Identity, Self::Workdir, Self::Exec]
-            .into_iter()
-            .find(|step| *step as u8 == byte)
+        let all = [
+            Self::Session,
+            Self::Cgroup,
+            Self::Streams,
+            Self::Identity,
+            Self::Workdir,
+            Self::Exec,
+            Self::Fork,
+        ];
+        all.into_iter().find(|step| *step as u8 == byte)
     }
 }
 
@@ -64,8 +75,17 @@ pub struct ChildEnds {
     pub stderr: OwnedFd,
     /// Says why the child could not be started; closed by a successful exec.
     pub report: OwnedFd,
-    /// The `cgroup.procs` file that the child joins.
-    pub cgroup: Option<OwnedFd>,
+    pub entry: Entry,
+}
+
+/// How the child comes into its kill domain.
+#[derive(Debug)]
+pub enum Entry {
+    /// It joins the cgroup of this `cgroup.procs` file.
+    Cgroup(OwnedFd),
+    /// It gets a keeper for a parent: a process that every orphan of the domain comes back to,
+    /// that says through this pipe how the child ended, and that ends with the last of them.
+    Keeper(OwnedFd),
 }
 
 /// An ended child.
@@ -158,34 +178,121 @@ pub fn reap(pid: i32) -> Option<Reaped> {
     if reaped != pid {
         return None;
     }
-    let micros = |time: libc::timeval| {
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        seconds.saturating_mul(1_000_000) + u64::try_from(time.tv_usec).unwrap_or(0)
-    };
-    Some(Reaped {
-        status: if libc::WIFSIGNALED(status) {
-            Ended::Signaled(libc::WTERMSIG(status))
-        } else {
-            Ended::Exited(libc::WEXITSTATUS(status))
-        },
-        cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
-        memory_peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024),
-    })
+    Some(Reaped::new(status, &usage))
 }
 
-/// Starts a child; returns its id as soon as it exists. What keeps it from its program comes
-/// through the report pipe (see [`read_report`]).
+impl Reaped {
+    /// Bytes of an encoded value: status, processor time, memory.
+    const LENGTH: usize = 20;
+
+    fn new(status: i32, usage: &libc::rusage) -> Self {
+        let micros = |time: libc::timeval| {
+            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+            seconds.saturating_mul(1_000_000) + u64::try_from(time.tv_usec).unwrap_or(0)
+        };
+        Self {
+            status: Ended::from_wait(status),
+            cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
+            memory_peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024),
+        }
+    }
+
+    fn encode(self, status: i32) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..4].copy_from_slice(&status.to_ne_bytes());
+        bytes[4..12].copy_from_slice(&self.cpu_us.to_ne_bytes());
+        bytes[12..].copy_from_slice(&self.memory_peak_bytes.to_ne_bytes());
+        bytes
+    }
+
+    fn decode(bytes: [u8; Self::LENGTH]) -> Self {
+        let [s0, s1, s2, s3, c0, c1, c2, c3, c4, c5, c6, c7, m0, m1, m2, m3, m4, m5, m6, m7] =
+            bytes;
+        Self {
+            status: Ended::from_wait(i32::from_ne_bytes([s0, s1, s2, s3])),
+            cpu_us: u64::from_ne_bytes([c0, c1, c2, c3, c4, c5, c6, c7]),
+            memory_peak_bytes: u64::from_ne_bytes([m0, m1, m2, m3, m4, m5, m6, m7]),
+        }
+    }
+}
+
+impl Ended {
+    fn from_wait(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signaled(libc::WTERMSIG(status))
+        } else {
+            Self::Exited(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
+/// Starts a child; returns the id of the process to wait for, the child or its keeper, as soon
+/// as it exists. What keeps the child from its program comes through the report pipe (see
+/// [`read_report`]).
 pub fn start(launch: &Launch, ends: &ChildEnds) -> Result<i32, Errno> {
     let argv = pointers(&launch.argv);
     let envp = pointers(&launch.envp);
     // SAFETY: the child of a fork in a process with threads may only make async-signal-safe
-    // calls. `child` makes plain system calls on memory prepared above, takes no lock, does not
-    // allocate, and never returns.
+    // calls. `child` and `keeper` make plain system calls on memory prepared above, take no
+    // lock, do not allocate, and never return.
     match unsafe { libc::fork() } {
         -1 => Err(last_errno()),
-        0 => child(launch, ends, &argv, &envp),
+        0 => match &ends.entry {
+            Entry::Cgroup(_) => child(launch, ends, &argv, &envp),
+            Entry::Keeper(ended) => keeper((launch, ends), &argv, &envp, ended),
+        },
         pid => Ok(pid),
     }
+}
+
+/// The whole life of a keeper: it starts the child, lets go of everything else, and waits for
+/// all that comes back to it.
+fn keeper(
+    (launch, ends): (&Launch, &ChildEnds),
+    argv: &[*const c_char],
+    envp: &[*const c_char],
+    ended: &OwnedFd,
+) -> ! {
+    // Nothing but KILL interrupts it, and only the agent's user may send that.
+    block_all_signals();
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    // SAFETY: as in `start`; this process has a single thread, and `child` never returns.
+    let main = match unsafe { libc::fork() } {
+        -1 => give_up(ends, Step::Fork, last_errno()),
+        0 => child(launch, ends, argv, envp),
+        pid => pid,
+    };
+    // Its copies of the agent's descriptors would hold other jobs' pipes open.
+    // SAFETY: calls with numbers only; this process exits without using or dropping any of the
+    // descriptors that are closed here.
+    unsafe {
+        libc::dup3(ended.as_raw_fd(), KEEPER_PIPE, 0);
+        libc::syscall(libc::SYS_close_range, KEEPER_PIPE + 1, libc::c_uint::MAX, 0);
+    }
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` and `usage` are plain values that the call fills.
+        let (pid, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            (libc::wait4(-1, &raw mut status, 0, &raw mut usage), usage)
+        };
+        if pid == main {
+            let bytes = Reaped::new(status, &usage).encode(status);
+            // SAFETY: writes from a buffer of this length.
+            unsafe { libc::write(KEEPER_PIPE, bytes.as_ptr().cast(), bytes.len()) };
+        } else if pid < 0 && last_errno() != Errno::INTR {
+            // SAFETY: `_exit` runs no destructor and no handler.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+/// What a keeper said of its child's end, if it has said it yet.
+pub fn read_ended(pipe: BorrowedFd<'_>) -> Option<Reaped> {
+    let mut bytes = [0; Reaped::LENGTH];
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut bytes)).ok()?;
+    (count == bytes.len()).then(|| Reaped::decode(bytes))
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
@@ -198,6 +305,11 @@ fn child(launch: &Launch, ends: &ChildEnds, argv: &[*const c_char], envp: &[*con
         Ok(()) => (Step::Exec, exec(&launch.programs, argv, envp)),
         Err(failure) => failure,
     };
+    give_up(ends, step, error)
+}
+
+/// Says why the child cannot be started, and ends.
+fn give_up(ends: &ChildEnds, step: Step, error: Errno) -> ! {
     let [e0, e1, e2, e3] = error.raw_os_error().to_ne_bytes();
     let _ = rustix::io::write(&ends.report, &[step as u8, e0, e1, e2, e3]);
     // SAFETY: `_exit` runs no destructor and no handler, and is async-signal-safe.
@@ -207,7 +319,7 @@ fn child(launch: &Launch, ends: &ChildEnds, argv: &[*const c_char], envp: &[*con
 fn enter(launch: &Launch, ends: &ChildEnds) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |error: Errno| (step, error);
     rustix::process::setsid().map_err(at(Step::Session))?;
-    if let Some(cgroup) = &ends.cgroup {
+    if let Entry::Cgroup(cgroup) = &ends.entry {
         rustix::io::write(cgroup, b"0").map_err(at(Step::Cgroup))?;
     }
     prefer_as_victim();
@@ -257,6 +369,15 @@ fn become_user(identity: Identity) -> Result<(), Errno> {
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn block_all_signals() {
+    // SAFETY: both calls are async-signal-safe; sigfillset initialises the set before it is read.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut());
+    }
 }
 
 /// Makes this thread's file calls those of the user, for as long as the thread lives. Its file

@@ -1,6 +1,6 @@
 //! A kill domain: everything that one exec started, so that all of it can be ended. A child
-//! cgroup where the agent was given one to make them in, else the process tree. It decides
-//! nothing; the supervisor says when.
+//! cgroup where the agent was given one to make them in, else the descendants of a keeper: a
+//! parent that every orphan comes back to. It decides nothing; the supervisor says when.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,27 +8,44 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::agent::Agent;
-use crate::sys;
+use crate::sys::{self, Entry};
 
 /// Bytes of a `cgroup.procs` file that are read in one look; a larger file is seen in parts.
 const PROCS_BYTES: usize = 64 * 1024;
+
+/// How often processes are looked for in one kill, when the kernel does not do it at once.
+const KILL_LOOKS: usize = 8;
 
 /// Everything that one exec started.
 #[derive(Debug)]
 pub enum Domain {
     /// A child cgroup that the main process joins before it runs.
     Cgroup { agent: Arc<Agent>, name: String },
-    /// The main process's session and descendants.
-    Tree { main: i32 },
+    /// The descendants of a process that ends with the last of them.
+    Kept(Keeper),
+}
+
+/// A keeper, as the agent sees it.
+#[derive(Debug)]
+pub struct Keeper {
+    pub pid: i32,
+    /// Where it says how the main process ended.
+    pub ended: Arc<OwnedFd>,
+    /// It has ended, so no process of the domain is left.
+    pub gone: bool,
 }
 
 impl Domain {
-    /// A domain for the exec, and the file by which its main process joins it.
-    pub fn prepare(agent: &Arc<Agent>, exec_id: &str) -> Result<(Self, Option<OwnedFd>), Errno> {
+    /// A domain for the exec, and how its main process comes into it.
+    pub fn prepare(agent: &Arc<Agent>, exec_id: &str) -> Result<(Self, Entry), Errno> {
         let Some(parent) = &agent.kill_cgroup else {
-            return Ok((Self::Tree { main: 0 }, None));
+            let (ended, says_ended) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&ended, true)?;
+            let keeper = Keeper { pid: 0, ended: Arc::new(ended), gone: false };
+            return Ok((Self::Kept(keeper), Entry::Keeper(says_ended)));
         };
         // The prefix keeps an exec's id from being the name of a control file.
         let name = format!("exec-{exec_id}");
@@ -39,7 +56,7 @@ impl Domain {
         let procs = open(parent, &format!("{name}/cgroup.procs"), OFlags::WRONLY);
         let domain = Self::Cgroup { agent: Arc::clone(agent), name };
         match procs {
-            Ok(procs) => Ok((domain, Some(procs))),
+            Ok(procs) => Ok((domain, Entry::Cgroup(procs))),
             Err(error) => {
                 domain.remove_if_empty();
                 Err(error)
@@ -47,11 +64,11 @@ impl Domain {
         }
     }
 
-    /// Fills in the main process's id.
-    pub fn with_main(self, pid: i32) -> Self {
+    /// Fills in the id of the process that was started: the main one, or its keeper.
+    pub fn with_process(self, pid: i32) -> Self {
         match self {
             Self::Cgroup { .. } => self,
-            Self::Tree { .. } => Self::Tree { main: pid },
+            Self::Kept(keeper) => Self::Kept(Keeper { pid, ..keeper }),
         }
     }
 
@@ -73,8 +90,15 @@ impl Domain {
         {
             return;
         }
-        for pid in self.members() {
-            let _ = sys::kill(pid, libc::SIGKILL);
+        // A process that was born during the look is found by the next one.
+        for _ in 0..KILL_LOOKS {
+            let members = self.members();
+            if members.is_empty() {
+                break;
+            }
+            for pid in members {
+                let _ = sys::kill(pid, libc::SIGKILL);
+            }
         }
     }
 
@@ -87,7 +111,7 @@ impl Domain {
                 let removed = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
                 matches!(removed, Ok(()) | Err(Errno::NOENT))
             }
-            Self::Tree { .. } => self.members().is_empty(),
+            Self::Kept(keeper) => keeper.gone,
         }
     }
 
@@ -101,7 +125,8 @@ impl Domain {
                 })
                 .map(|file| read_pids(&file))
                 .unwrap_or_default(),
-            Self::Tree { main } => tree(*main),
+            Self::Kept(keeper) if keeper.gone => Vec::new(),
+            Self::Kept(keeper) => descendants(keeper.pid),
         }
     }
 }
@@ -123,10 +148,9 @@ fn read_pids(file: impl AsFd) -> Vec<i32> {
     String::from_utf8_lossy(&bytes[..whole]).lines().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// The living processes that descend from `main` or are of its session.
-fn tree(main: i32) -> Vec<i32> {
-    let mut parents = BTreeMap::new();
-    let mut members = vec![];
+/// The living processes that descend from `ancestor`, without it.
+fn descendants(ancestor: i32) -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
@@ -136,23 +160,15 @@ fn tree(main: i32) -> Vec<i32> {
         let Some((_, fields)) = stat.rsplit_once(')') else { continue };
         let mut fields = fields.split_ascii_whitespace();
         let (state, parent) = (fields.next(), fields.next().and_then(|text| text.parse().ok()));
-        let session = fields.nth(1).and_then(|text| text.parse::<i32>().ok());
-        if matches!(state, Some("Z" | "X")) {
-            continue;
-        }
-        parents.insert(pid, parent.unwrap_or(0));
-        if session == Some(main) || pid == main {
-            members.push(pid);
+        if let (Some(parent), false) = (parent, matches!(state, Some("Z" | "X"))) {
+            children.entry(parent).or_default().push(pid);
         }
     }
+    let mut members = children.remove(&ancestor).unwrap_or_default();
     let mut at = 0;
-    while let Some(member) = members.get(at).copied() {
+    while let Some(member) = members.get(at) {
+        members.extend(children.remove(member).unwrap_or_default());
         at += 1;
-        for (pid, parent) in &parents {
-            if *parent == member && !members.contains(pid) {
-                members.push(*pid);
-            }
-        }
     }
     members
 }

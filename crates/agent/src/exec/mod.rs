@@ -221,19 +221,19 @@ impl Exec {
 }
 
 /// Starts an exec and has the stream follow it.
-pub fn start(agent: &Arc<Agent>, start: ExecStart, stream: Arc<Stream>) {
-    let job = match launch::prepare(&agent.config, agent.identity, &start) {
+pub fn start(agent: &Arc<Agent>, start: &ExecStart, stream: &Arc<Stream>) {
+    let job = match launch::prepare(&agent.config, agent.identity, start) {
         Ok(job) => job,
         Err(problem) => return stream.refuse(GuestErrorKind::Invalid, problem),
     };
-    let exec = match agent.execs.reserve(&start, stream.link_id()) {
+    let exec = match agent.execs.reserve(start, stream.link_id()) {
         Ok(exec) => exec,
         Err(error) => return stream.finish(&Reply::Error(error)),
     };
     let thread = thread::Builder::new().name("exec".into()).stack_size(PUMP_STACK);
     let (for_pump, of_pump, its_stream) =
-        (Arc::clone(agent), Arc::clone(&exec), Arc::clone(&stream));
-    if thread.spawn(move || pump::run(&for_pump, &of_pump, job, its_stream)).is_err() {
+        (Arc::clone(agent), Arc::clone(&exec), Arc::clone(stream));
+    if thread.spawn(move || pump::run(&for_pump, &of_pump, &job, its_stream)).is_err() {
         agent.execs.withdraw(&exec);
         stream.refuse(GuestErrorKind::Limit, "exec: no thread is left for it");
     }
@@ -247,19 +247,17 @@ pub fn attach(agent: &Arc<Agent>, id: &str, offsets: [u64; 2], stream: Arc<Strea
     let attachment = Attachment { stream, offsets };
     let exit = {
         let mut life = hold(&exec.life);
-        match &life.exit {
-            Some(exit) => exit.clone(),
-            None => {
-                let displaced = life.waiting.replace(attachment);
-                drop(life);
-                exec.wake.ring();
-                if let Some(displaced) = displaced {
-                    let message = "exec: another stream follows it now";
-                    displaced.stream.reset(GuestErrorKind::Busy, message);
-                }
-                return;
+        let Some(exit) = life.exit.clone() else {
+            let displaced = life.waiting.replace(attachment);
+            drop(life);
+            exec.wake.ring();
+            if let Some(displaced) = displaced {
+                let message = "exec: another stream follows it now";
+                displaced.stream.reset(GuestErrorKind::Busy, message);
             }
-        }
+            return;
+        };
+        exit
     };
     replay::start(exec, attachment, exit);
 }

@@ -36,7 +36,7 @@ const SURVIVOR_READ_BYTES: usize = 4 * 1024;
 const SHELL_KILLED: i32 = 128 + libc::SIGKILL;
 
 /// The whole life of one exec.
-pub fn run(agent: &Arc<Agent>, exec: &Arc<Exec>, job: Job, stream: Arc<Stream>) {
+pub fn run(agent: &Arc<Agent>, exec: &Arc<Exec>, job: &Job, stream: Arc<Stream>) {
     let oom_kills = agent.oom_kills();
     match begin(agent, exec, job) {
         Ok((outs, stdin)) => {
@@ -87,7 +87,7 @@ fn report_failed_start(agent: &Agent, exec: &Arc<Exec>, outcome: Outcome, stream
 type Pipes = ([Option<OwnedFd>; 2], Option<OwnedFd>);
 
 /// Starts the process; the error is the exec's outcome.
-fn begin(agent: &Arc<Agent>, exec: &Arc<Exec>, job: Job) -> Result<Pipes, Outcome> {
+fn begin(agent: &Arc<Agent>, exec: &Arc<Exec>, job: &Job) -> Result<Pipes, Outcome> {
     let resources = |error: Errno| failure(StartFailure::Resources, format!("exec: {error}"));
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(resources);
     let (stdout, stdout_child) = pipe()?;
@@ -106,13 +106,13 @@ fn begin(agent: &Arc<Agent>, exec: &Arc<Exec>, job: Job) -> Result<Pipes, Outcom
     for own in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
         rustix::io::ioctl_fionbio(own, true).map_err(resources)?;
     }
-    let (domain, cgroup) = Domain::prepare(agent, &exec.id).map_err(resources)?;
+    let (domain, entry) = Domain::prepare(agent, &exec.id).map_err(resources)?;
     let ends = ChildEnds {
         stdin: stdin_child,
         stdout: stdout_child,
         stderr: stderr_child,
         report: report_child,
-        cgroup,
+        entry,
     };
     let started = agent.supervisor.start(exec, domain, (&job.launch, &ends));
     drop(ends);
@@ -122,7 +122,7 @@ fn begin(agent: &Arc<Agent>, exec: &Arc<Exec>, job: Job) -> Result<Pipes, Outcom
     }
     match sys::read_report(report.as_fd()) {
         None => Ok(([Some(stdout), Some(stderr)], stdin)),
-        Some((step, error)) => Err(explain(step, error, &job)),
+        Some((step, error)) => Err(explain(step, error, job)),
     }
 }
 
@@ -149,6 +149,7 @@ fn explain(step: Step, error: Errno, job: &Job) -> Outcome {
             }
             _ => failure(StartFailure::Other, format!("program: {name}: {error}")),
         },
+        Step::Fork => failure(StartFailure::Resources, format!("exec: {error}")),
         Step::Session | Step::Cgroup | Step::Streams | Step::Identity => {
             failure(StartFailure::Other, format!("exec: {step:?}: {error}"))
         }
@@ -236,8 +237,10 @@ impl Pump<'_> {
     /// Writes what the follower sent to the job, as far as the job takes it.
     fn feed_stdin(&mut self) {
         loop {
-            if !self.unwritten.is_empty() && !self.write_stdin() {
-                return;
+            while !self.unwritten.is_empty() {
+                if !self.write_stdin() {
+                    return;
+                }
             }
             let Some(follower) = &self.follower else { return };
             match follower.stream.poll_inbound() {

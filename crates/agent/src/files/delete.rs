@@ -78,9 +78,10 @@ fn remove_files(dir: &OwnedFd) -> Result<Option<CString>, Errno> {
     let mut problem = None;
     read_names(dir, |name, kind| {
         let Ok(name) = CString::new(name) else { return true };
-        let removed = match kind {
-            FileType::Directory => Err(Errno::ISDIR),
-            _ => unlinkat(dir, &name, AtFlags::empty()),
+        let removed = if kind == FileType::Directory {
+            Err(Errno::ISDIR)
+        } else {
+            unlinkat(dir, &name, AtFlags::empty())
         };
         match removed {
             Ok(()) | Err(Errno::NOENT) => true,

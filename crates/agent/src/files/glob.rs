@@ -128,12 +128,11 @@ impl Walk<'_> {
                 Ok(())
             }
             Component::Name(pattern) => {
-                let found = match pattern.literal() {
-                    Some(name) => vec![(name, FileType::Unknown)],
-                    None => {
-                        let pattern = pattern.clone();
-                        self.read(dir, move |name| pattern.matches(name))?
-                    }
+                let found = if let Some(name) = pattern.literal() {
+                    vec![(name, FileType::Unknown)]
+                } else {
+                    let pattern = pattern.clone();
+                    self.read(dir, move |name| pattern.matches(name))?
                 };
                 let last = component + 1 == self.components.len();
                 for (name, kind) in found {

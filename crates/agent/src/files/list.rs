@@ -22,7 +22,7 @@ const DIR_BUFFER: usize = 16 * 1024;
 pub struct Names {
     dir: OwnedFd,
     path: GuestPath,
-    names: Vec<Vec<u8>>,
+    sorted: Vec<Vec<u8>>,
 }
 
 /// What is found at a name, by the kernel's own account.
@@ -31,7 +31,11 @@ pub fn kind_of(stat: &Stat) -> EntryKind {
         FileType::RegularFile => EntryKind::File,
         FileType::Directory => EntryKind::Directory,
         FileType::Symlink => EntryKind::Symlink,
-        _ => EntryKind::Other,
+        FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => EntryKind::Other,
     }
 }
 
@@ -111,16 +115,16 @@ pub fn names(root: Root<'_>, path: GuestPath, limit: u32) -> Answer<Names> {
         return Err(refusal(GuestErrorKind::Limit, message));
     }
     names.sort_unstable();
-    Ok(Names { dir, path, names })
+    Ok(Names { dir, path, sorted: names })
 }
 
 impl Names {
     /// Each name's entry as JSON, in order, until the reader is gone. A file that was removed in
     /// between is left out.
     pub fn entries(self, reader: &Arc<Stream>) -> impl Iterator<Item = Vec<u8>> {
-        let Self { dir, path, names } = self;
+        let Self { dir, path, sorted } = self;
         let reader = Arc::clone(reader);
-        names.into_iter().take_while(move |_| !reader.is_gone()).filter_map(move |name| {
+        sorted.into_iter().take_while(move |_| !reader.is_gone()).filter_map(move |name| {
             let full = path.join(&String::from_utf8_lossy(&name));
             serde_json::to_vec(&describe_at(&dir, &name, full).ok()?).ok()
         })

@@ -94,7 +94,7 @@ impl<'a> Root<'a> {
 
     /// Opens an existing file. Links are followed as if the root were the root of everything;
     /// the links of /proc that lead out of any root are refused.
-    pub fn open(&self, path: &GuestPath, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub fn open(self, path: &GuestPath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         // The kernel refuses any other flag beside a path-only open.
         let tty = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
@@ -111,7 +111,7 @@ impl<'a> Root<'a> {
     }
 
     /// Opens the directory that holds the path's last name.
-    pub fn place(&self, path: &GuestPath) -> Answer<Place> {
+    pub fn place(self, path: &GuestPath) -> Answer<Place> {
         let Some((parent, name)) = path.split() else {
             let message = "path: it names no entry of a directory";
             return Err(refusal(GuestErrorKind::PathInvalid, message));
