@@ -117,27 +117,23 @@ impl Plane {
         Err(Failure::internal("an exec ended without an exit"))
     }
 
-    /// Starts the program and writes down that it was, at the same time; both or neither.
+    /// Writes down that a program starts, and then starts it: what cannot be written down does
+    /// not happen. Writing and connecting wait for the slower of the two only.
     async fn begin(self: &Arc<Self>, run: &Run) -> Result<(Arc<dyn Guest>, ExecSession), Failure> {
-        let guest = self.guest(&run.row).await?;
         let noted = self.journal.write(self.note(run, None));
-        let (noted, started) = tokio::join!(noted, self.start(run, guest));
-        match (noted, started) {
-            (Ok(()), Ok(started)) => Ok(started),
-            (Err(failure), Ok((guest, _))) => {
-                // What cannot be written down does not happen.
-                let _ = guest.cancel(&run.spec.id).await;
-                let _ = guest.release(&run.spec.id).await;
-                Err(failure)
+        let (noted, guest) = tokio::join!(noted, self.guest(&run.row));
+        noted?;
+        let started = match guest {
+            Ok(guest) => self.start(run, guest).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = &started {
+            let end = Some((EventKind::ExecFailed, failure.reason.word(), None));
+            if let Err(error) = self.journal.write(self.note(run, end)).await {
+                tracing::warn!(exec = %run.spec.id, %error, "an end was not written down");
             }
-            (Ok(()), Err(failure)) => {
-                let outcome = failure.reason.word();
-                let record = self.note(run, Some((EventKind::ExecFailed, outcome, None)));
-                let _ = self.journal.write(record).await;
-                Err(failure)
-            }
-            (Err(_), Err(failure)) => Err(failure),
         }
+        started
     }
 
     /// Starts the program. A connection that is lost meanwhile leaves open whether the agent has

@@ -195,7 +195,8 @@ impl Follower {
         };
         let end = Some((kind, exit.outcome.word(), Some(&exit.outcome)));
         if let Err(failure) = self.plane.journal.write(self.plane.note(&self.run, end)).await {
-            tracing::warn!(exec = %self.run.spec.id, error = %failure, "an end was not written down");
+            let exec = &self.run.spec.id;
+            tracing::warn!(%exec, error = %failure, "an end was not written down");
         }
         let lost = exit.outcome == Outcome::SandboxLost;
         if let Some(caller) = &self.caller {

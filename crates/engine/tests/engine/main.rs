@@ -1,0 +1,9 @@
+//! Tests of the engine from outside, on the in-memory provider: what callers are promised, one
+//! file per promise, and a simulation of everything at once.
+
+mod chaos;
+mod exec;
+mod lifecycle;
+mod recovery;
+mod simulation;
+mod support;
