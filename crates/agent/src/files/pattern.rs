@@ -194,7 +194,10 @@ mod tests {
         }
 
         #[test]
-        fn no_pattern_is_too_strange(pattern in "[*?\\[\\]!^a\\\\-]{0,24}", name in "[a\\]!-]{0,24}") {
+        fn no_pattern_is_too_strange(
+            pattern in "[*?\\[\\]!^a\\\\-]{0,24}",
+            name in "[a\\]!-]{0,24}",
+        ) {
             Pattern::parse(&pattern).matches(&name);
         }
     }

@@ -20,7 +20,7 @@ fn spec(image: &str) -> RuntimeSpec {
 
 async fn native(state: &TempDir, ephemeral: bool) -> NativeProvider {
     let options = NativeOptions { state_dir: state.path().join("native"), ephemeral };
-    NativeProvider::start(options).await.unwrap()
+    NativeProvider::start(options).await.expect("the driver starts")
 }
 
 /// Runs a program and returns its outcome and standard output.
@@ -36,14 +36,14 @@ async fn run(guest: &Arc<dyn Guest>, argv: &[&str]) -> (Outcome, String) {
         stdin: false,
         kill_on_disconnect: true,
     };
-    let mut session = guest.exec(&spec).await.unwrap();
+    let mut session = guest.exec(&spec).await.expect("the program starts");
     let mut output = Vec::new();
     while let Some(event) = session.events.next().await {
-        match event.unwrap() {
+        match event.expect("the connection stands") {
             ExecEvent::Stdout(bytes) => output.extend_from_slice(&bytes),
             ExecEvent::Stderr(_) => {}
             ExecEvent::Exit(exit) => {
-                return (exit.outcome, String::from_utf8(output).unwrap());
+                return (exit.outcome, String::from_utf8(output).expect("the program prints text"));
             }
         }
     }
