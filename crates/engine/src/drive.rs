@@ -137,6 +137,9 @@ impl Plane {
             Ok(provider) => provider.create(&name, &spec).await,
             Err(failure) => Err(failure),
         };
+        if let Ok(handle) = &made {
+            self.connect_early(&row, handle);
+        }
         let failure = made.as_ref().err().map(create_failure);
         let news = News {
             input: if failure.is_none() { Input::Created } else { Input::CreateFailed },

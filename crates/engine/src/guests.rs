@@ -59,6 +59,15 @@ impl Plane {
         connected
     }
 
+    /// Begins to connect to a runtime that was just made, so that its first caller need not wait.
+    pub(crate) fn connect_early(&self, row: &Sandbox, handle: &RuntimeHandle) {
+        let row = Sandbox { handle: Some(handle.0.clone()), ..row.clone() };
+        let Ok(connecting) = self.connecting(&row) else { return };
+        locked(&self.guests).0.insert(row.name(), connecting.clone());
+        // Refused only when the engine ends. A connection that fails is made again on demand.
+        let _ = self.tasks.spawn(async move { drop(connecting.await) });
+    }
+
     fn connecting(&self, row: &Sandbox) -> Result<Connecting, Failure> {
         let provider = self.providers.get(&row.provider)?;
         let handle = row.handle.clone().ok_or_else(|| not_running(row))?;
