@@ -1,7 +1,7 @@
 //! A provider that fails, hangs and lies: by script for one test, by seed for the simulation.
 //! What it does not do is keep a runtime that it was truly asked to destroy from being destroyed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -55,6 +55,7 @@ pub struct Chaos {
     on: AtomicBool,
     script: Mutex<VecDeque<(Call, Fault)>>,
     late: Mutex<JoinSet<()>>,
+    slandered: Mutex<BTreeSet<SandboxId>>,
 }
 
 fn refused() -> Failure {
@@ -70,6 +71,7 @@ impl Chaos {
             on: AtomicBool::new(false),
             script: Mutex::default(),
             late: Mutex::default(),
+            slandered: Mutex::default(),
         }
     }
 
@@ -81,6 +83,29 @@ impl Chaos {
     /// The next call of this kind goes wrong.
     pub fn next(&self, call: Call, fault: Fault) {
         self.script.lock().unwrap().push_back((call, fault));
+    }
+
+    /// Waits until every scripted fault has met its call.
+    pub async fn scripted(&self) {
+        while !self.script.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until every fault of the script has met its call.
+    pub async fn met(&self) {
+        while !self.script.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Sandboxes about which it has lied, so that nobody can know what becomes of them.
+    pub fn slandered(&self) -> BTreeSet<SandboxId> {
+        self.slandered.lock().unwrap().clone()
+    }
+
+    fn slander(&self, name: &SandboxName) {
+        self.slandered.lock().unwrap().insert(name.id.clone());
     }
 
     /// Waits for everything that a call left behind to happen.
@@ -174,10 +199,13 @@ impl Provider for Chaos {
     async fn inspect(&self, name: &SandboxName) -> Result<RuntimeStatus, Failure> {
         match self.fault(Call::Inspect) {
             None => self.inner.inspect(name).await,
-            Some(Fault::Lie) => Ok(match self.inner.inspect(name).await? {
-                RuntimeStatus::Running => RuntimeStatus::Absent,
-                RuntimeStatus::Broken | RuntimeStatus::Absent => RuntimeStatus::Running,
-            }),
+            Some(Fault::Lie) => {
+                self.slander(name);
+                Ok(match self.inner.inspect(name).await? {
+                    RuntimeStatus::Running => RuntimeStatus::Absent,
+                    RuntimeStatus::Broken | RuntimeStatus::Absent => RuntimeStatus::Running,
+                })
+            }
             Some(_) => Err(refused()),
         }
     }
@@ -208,8 +236,8 @@ impl Provider for Chaos {
         handle: &RuntimeHandle,
     ) -> Result<Arc<dyn Guest>, Failure> {
         match self.fault(Call::Connect) {
-            None => self.inner.connect(name, handle).await,
-            Some(_) => Err(refused()),
+            Some(Fault::Lie) => Err(refused()),
+            fault => perform(fault, self.inner.connect(name, handle)).await,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Programs and files in a sandbox, across lost connections and callers that leave.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Caller, ExecEvent, NewExec, WriteOptions};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{EventKind, FileOp, Outcome, Reason, Sandbox};
+use tokio::sync::Semaphore;
 
+use crate::chaos::{Call, Fault};
 use crate::support::{World, options, shell};
 
 fn nobody() -> Caller {
@@ -107,6 +110,26 @@ async fn a_caller_that_leaves_ends_its_program_only_if_it_asked_for_that() {
         let audit = world.store.audit_after(0, 100).await.unwrap();
         assert_eq!(audit.last().unwrap().outcome, outcome);
     }
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_before_its_program_runs_leaves_no_program_behind() {
+    let (world, sandbox) = world().await;
+    let permits = Arc::new(Semaphore::new(0));
+    world.chaos.next(Call::Connect, Fault::Wait(permits.clone()));
+    {
+        let caller = nobody();
+        let exec = world.engine.exec(&caller, &sandbox.id, shell("sleep 60"));
+        tokio::pin!(exec);
+        tokio::select! {
+            _ = &mut exec => panic!("there is no connection yet"),
+            () = happened(&world, &sandbox, EventKind::ExecStarted) => {}
+        }
+    }
+    permits.add_permits(1);
+    happened(&world, &sandbox, EventKind::ExecCompleted).await;
+    let audit = world.store.audit_after(0, 100).await.unwrap();
+    assert_eq!(audit.last().unwrap().outcome, "canceled");
 }
 
 #[tokio::test]

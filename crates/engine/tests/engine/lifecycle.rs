@@ -124,9 +124,10 @@ async fn a_caller_that_gives_up_does_not_stop_its_create() {
 async fn two_deletes_at_once_both_succeed() {
     let world = World::new(options()).await;
     let sandbox = world.create().await.unwrap();
+    let caller = nobody();
     let (one, two) = tokio::join!(
-        world.engine.delete(&nobody(), &sandbox.id, true),
-        world.engine.delete(&nobody(), &sandbox.id, true)
+        world.engine.delete(&caller, &sandbox.id, true),
+        world.engine.delete(&caller, &sandbox.id, true)
     );
     assert!(one.unwrap().phase.is_terminal() && two.unwrap().phase.is_terminal());
 }

@@ -5,6 +5,7 @@
 //! alone. A failure names its seed.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use engine::{Caller, EngineOptions, NewSandbox};
@@ -69,11 +70,16 @@ struct Simulation {
     rng: StdRng,
     /// Sandboxes that a delete said are gone.
     deleted: BTreeSet<SandboxId>,
+    /// Sandboxes that a create said are running.
+    created: BTreeSet<SandboxId>,
+    /// Sandboxes that somebody tried to end, or whose runtime was harmed.
+    doomed: Mutex<BTreeSet<SandboxId>>,
 }
 
 /// What one caller learned.
 enum Learned {
     Nothing,
+    Created(SandboxId),
     Deleted(SandboxId),
 }
 
@@ -87,7 +93,13 @@ impl Simulation {
             ..options()
         };
         let world = World::on(store, options, seed).await;
-        Self { world, rng: StdRng::seed_from_u64(seed ^ 0x5eed), deleted: BTreeSet::new() }
+        Self {
+            world,
+            rng: StdRng::seed_from_u64(seed ^ 0x5eed),
+            deleted: BTreeSet::new(),
+            created: BTreeSet::new(),
+            doomed: Mutex::default(),
+        }
     }
 
     async fn run(mut self) {
@@ -101,7 +113,7 @@ impl Simulation {
         self.world.crash().await.unwrap();
         for round in 0..ROUNDS {
             self.world.clock.advance(Duration::from_mins(2));
-            self.world.engine.reap().await.unwrap();
+            self.world.engine.prune(&Caller::default()).await.unwrap();
             self.world.engine.reconcile().await.unwrap();
             if self.disagreement().await.is_none() {
                 break;
@@ -109,7 +121,9 @@ impl Simulation {
             assert!(round + 1 < ROUNDS, "{}", self.disagreement().await.unwrap_or_default());
         }
         self.never().await;
+        self.kept().await;
         self.history().await;
+        self.programs().await;
         self.world.engine.shutdown().await;
     }
 
@@ -119,7 +133,7 @@ impl Simulation {
         let callers = self.rng.random_range(1..=4);
         let draws: Vec<(u32, u32)> =
             (0..callers).map(|_| (self.rng.random(), self.rng.random())).collect();
-        let calls: Vec<_> = draws.into_iter().map(|draw| call(&self.world, &rows, draw)).collect();
+        let calls: Vec<_> = draws.into_iter().map(|draw| self.call(&rows, draw)).collect();
         let crash = self.rng.random_range(0..100) < 20;
         let moment = Duration::from_micros(self.rng.random_range(0..4000));
         let all = join_all(calls);
@@ -130,13 +144,68 @@ impl Simulation {
             all.await
         };
         for learned in learned {
-            if let Learned::Deleted(id) = learned {
-                self.deleted.insert(id);
+            match learned {
+                Learned::Nothing => {}
+                Learned::Created(id) => {
+                    self.created.insert(id);
+                }
+                Learned::Deleted(id) => {
+                    self.deleted.insert(id);
+                }
             }
         }
         if crash {
             self.world.crash().await.unwrap();
         }
+    }
+
+    fn doom(&self, id: &SandboxId) {
+        self.doomed.lock().unwrap().insert(id.clone());
+    }
+
+    /// What one caller does.
+    fn call(&self, rows: &[Sandbox], (kind, choice): (u32, u32)) -> BoxFuture<'_, Learned> {
+        let row = rows.get(choice as usize % rows.len().max(1)).cloned();
+        let (world, caller) = (&self.world, Caller::default());
+        async move {
+            let engine = &world.engine;
+            let ttl = Duration::from_mins(u64::from(choice % 60) + 1);
+            match (kind % 100, row) {
+                (0..30, _) | (_, None) => {
+                    let new = NewSandbox { ttl: Some(ttl), ..NewSandbox::default() };
+                    // Any failure is right while everything fails; what it leaves is looked at
+                    // later.
+                    if let Ok(row) = engine.create(&caller, new).await {
+                        return Learned::Created(row.id);
+                    }
+                }
+                (30..50, Some(row)) => {
+                    self.doom(&row.id);
+                    let wait = choice % 3 > 0;
+                    if engine.delete(&caller, &row.id, wait).await.is_ok() && wait {
+                        return Learned::Deleted(row.id);
+                    }
+                }
+                (50..60, Some(row)) => drop(engine.extend(&caller, &row.id, ttl).await),
+                (60..75, Some(row)) => exec(world, &row).await,
+                (75..83, Some(_)) => {
+                    world.clock.advance(ttl / 4);
+                    drop(engine.reap().await);
+                }
+                (83..90, Some(_)) => drop(engine.reconcile().await),
+                (90..94, Some(row)) => {
+                    self.doom(&row.id);
+                    world.memory.vanish(&row.name());
+                }
+                (94..97, Some(row)) => {
+                    self.doom(&row.id);
+                    world.memory.break_agent(&row.name());
+                }
+                (_, Some(row)) => world.memory.sever(&row.name()),
+            }
+            Learned::Nothing
+        }
+        .boxed()
     }
 
     /// What must not be so at any time.
@@ -147,6 +216,36 @@ impl Simulation {
             let row = self.world.store.get(id).await.unwrap().expect("rows are kept");
             assert!(row.phase.is_terminal(), "{id} was deleted and is {:?}", row.phase);
         }
+    }
+
+    /// A sandbox whose caller was told that it runs goes on until its time is over, somebody
+    /// ends it, or its runtime is harmed.
+    async fn kept(&self) {
+        let doomed = self.doomed.lock().unwrap().clone();
+        let slandered = self.world.chaos.slandered();
+        for id in self.created.difference(&doomed).filter(|id| !slandered.contains(id)) {
+            let row = self.world.store.get(id).await.unwrap().expect("rows are kept");
+            let over = row.phase.end_reason() == Some(EndReason::Expired);
+            assert!(row.phase == Phase::Running || over, "{id} is {:?} for no reason", row.phase);
+        }
+    }
+
+    /// No program ends twice, or without having started; audit records have no gaps.
+    async fn programs(&self) {
+        let events = self.world.store.events_after(0, u32::MAX).await.unwrap();
+        let mut ends: HashMap<String, u32> = HashMap::new();
+        for event in events {
+            let Some(exec) = event.data.get("exec_id") else { continue };
+            if event.kind == EventKind::ExecStarted {
+                assert_eq!(ends.insert(exec.clone(), 0), None, "{exec} started twice");
+            } else {
+                let end = ends.get_mut(exec).expect("it has started");
+                *end += 1;
+                assert_eq!(*end, 1, "{exec} ended twice");
+            }
+        }
+        let audit = self.world.store.audit_after(0, u32::MAX).await.unwrap();
+        assert!(audit.iter().zip(1..).all(|(row, seq)| row.seq == seq));
     }
 
     /// What must not be so once everything works and has had its time.
@@ -195,42 +294,6 @@ impl Simulation {
             }
         }
     }
-}
-
-/// What one caller does.
-fn call<'a>(world: &'a World, rows: &[Sandbox], draw: (u32, u32)) -> BoxFuture<'a, Learned> {
-    let (kind, choice) = draw;
-    let row = rows.get(choice as usize % rows.len().max(1)).cloned();
-    let caller = Caller::default();
-    async move {
-        let engine = &world.engine;
-        let ttl = Duration::from_mins(u64::from(choice % 60) + 1);
-        match (kind % 100, row) {
-            (0..30, _) | (_, None) => {
-                let new = NewSandbox { ttl: Some(ttl), ..NewSandbox::default() };
-                // Any failure is right while everything fails; what it leaves is looked at later.
-                drop(engine.create(&caller, new).await);
-            }
-            (30..50, Some(row)) => {
-                let wait = choice % 3 > 0;
-                if engine.delete(&caller, &row.id, wait).await.is_ok() && wait {
-                    return Learned::Deleted(row.id);
-                }
-            }
-            (50..60, Some(row)) => drop(engine.extend(&caller, &row.id, ttl).await),
-            (60..75, Some(row)) => exec(world, &row).await,
-            (75..83, Some(_)) => {
-                world.clock.advance(ttl / 4);
-                drop(engine.reap().await);
-            }
-            (83..90, Some(_)) => drop(engine.reconcile().await),
-            (90..94, Some(row)) => world.memory.vanish(&row.name()),
-            (94..97, Some(row)) => world.memory.break_agent(&row.name()),
-            (_, Some(row)) => world.memory.sever(&row.name()),
-        }
-        Learned::Nothing
-    }
-    .boxed()
 }
 
 /// A program's result is right, or there is none.
