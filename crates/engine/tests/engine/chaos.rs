@@ -92,13 +92,6 @@ impl Chaos {
         }
     }
 
-    /// Waits until every fault of the script has met its call.
-    pub async fn met(&self) {
-        while !self.script.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Sandboxes about which it has lied, so that nobody can know what becomes of them.
     pub fn slandered(&self) -> BTreeSet<SandboxId> {
         self.slandered.lock().unwrap().clone()

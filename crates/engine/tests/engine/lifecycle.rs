@@ -20,7 +20,7 @@ async fn a_sandbox_runs_is_listed_and_is_gone_after_its_delete() {
     let sandbox = world.create().await.unwrap();
     assert_eq!(sandbox.phase, Phase::Running);
     let listed = world.engine.list(&nobody(), ListFilter::default()).await.unwrap();
-    assert_eq!(listed, [sandbox.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&sandbox));
 
     let gone = world.engine.delete(&nobody(), &sandbox.id, true).await.unwrap();
     assert_eq!(gone.phase, Phase::Gone(EndReason::Requested));
@@ -232,10 +232,10 @@ async fn lists_are_filtered_by_state_and_owner() {
         let rows = world.engine.list(&nobody(), filter).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    assert_eq!(list(None, Some("alice")).await, [kept.id.clone()]);
+    assert_eq!(list(None, Some("alice")).await, std::slice::from_ref(&kept.id));
     assert!(list(None, Some("bob")).await.is_empty());
-    assert_eq!(list(Some("running"), None).await, [kept.id.clone()]);
-    assert_eq!(list(Some("destroyed"), None).await, [other.id.clone()]);
+    assert_eq!(list(Some("running"), None).await, std::slice::from_ref(&kept.id));
+    assert_eq!(list(Some("destroyed"), None).await, std::slice::from_ref(&other.id));
 }
 
 #[tokio::test]

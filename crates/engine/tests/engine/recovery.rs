@@ -54,7 +54,6 @@ async fn a_delete_that_a_crash_cut_off_is_finished() {
     world.chaos.next(Call::Destroy, Fault::Wait(Arc::new(Semaphore::new(0))));
     world.engine.delete(&nobody(), &sandbox.id, false).await.unwrap();
     world.chaos.scripted().await;
-    world.chaos.met().await;
     world.crash().await.unwrap();
     assert!(world.memory.names().is_empty());
     let row = world.store.get(&sandbox.id).await.unwrap().unwrap();
