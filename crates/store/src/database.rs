@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::{Failure, Reason};
 use sqlx::any::{AnyPoolOptions, install_drivers};
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor};
 use tokio::sync::watch;
 
 use crate::failure::unavailable;
@@ -48,6 +48,7 @@ impl Store {
             .map_err(Failure::internal)?
             .map_err(|error| cannot_open(&path, error))?;
         let url = url_of(&path)?;
+        try_out(&url).await.map_err(|error| cannot_open(&path, error))?;
         let suspect = Arc::new(AtomicBool::new(false));
         let writer = dropping_suspects(pool(1), Arc::clone(&suspect));
         let writer = writer.connect(&url).await.map_err(|error| cannot_open(&path, error))?;
@@ -108,12 +109,16 @@ impl Store {
     }
 }
 
-fn pool(connections: u32) -> AnyPoolOptions {
+fn install() {
     static DRIVERS: Once = Once::new();
     DRIVERS.call_once(|| {
         // Fails only if another crate of this process has installed drivers, which then serve.
         let _ = install_drivers(&[sqlx::sqlite::any::DRIVER]);
     });
+}
+
+fn pool(connections: u32) -> AnyPoolOptions {
+    install();
     AnyPoolOptions::new()
         .max_connections(connections)
         .min_connections(connections)
@@ -122,16 +127,25 @@ fn pool(connections: u32) -> AnyPoolOptions {
         // The database is a file of this process: there is no peer that may have hung up.
         .test_before_acquire(false)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute("PRAGMA journal_mode = WAL").await?;
-                connection.execute("PRAGMA synchronous = NORMAL").await?;
-                connection.execute("PRAGMA foreign_keys = ON").await?;
-                let busy = format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}");
-                connection.execute(sqlx::AssertSqlSafe(busy)).await?;
-                Ok(())
-            })
-        })
+        .after_connect(|connection, _| Box::pin(set_up(connection)))
+}
+
+async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    let busy = format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}");
+    connection.execute(sqlx::AssertSqlSafe(busy)).await?;
+    connection.execute("PRAGMA journal_mode = WAL").await?;
+    connection.execute("PRAGMA synchronous = NORMAL").await?;
+    connection.execute("PRAGMA foreign_keys = ON").await?;
+    Ok(())
+}
+
+/// Opens the database once by hand: a pool tries again and again, and in the end says only that
+/// it took too long.
+async fn try_out(url: &str) -> Result<(), sqlx::Error> {
+    install();
+    let mut connection = AnyConnection::connect(url).await?;
+    set_up(&mut connection).await?;
+    connection.close().await
 }
 
 /// Closes a connection that comes back after a failed write. The mark is set before that, so it
