@@ -261,3 +261,89 @@ impl Stream {
         self.mark_gone();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use proto::frame::decode_window;
+    use proto::{HEADER_LEN, Header};
+
+    fn opened() -> (Arc<Stream>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        (Link::new(1, ours.into()).open(7).unwrap(), theirs)
+    }
+
+    fn read_frame(socket: &mut UnixStream) -> (Kind, Vec<u8>) {
+        let mut header = [0; HEADER_LEN];
+        socket.read_exact(&mut header).unwrap();
+        let header = Header::decode(header).unwrap();
+        let mut payload = vec![0; header.len as usize];
+        socket.read_exact(&mut payload).unwrap();
+        (header.kind, payload)
+    }
+
+    proptest! {
+        #[test]
+        fn a_peer_that_keeps_to_its_window_is_never_refused_and_never_stuck(
+            sizes in prop::collection::vec(1_usize..=MAX_PAYLOAD, 1..40),
+        ) {
+            let (stream, mut peer) = opened();
+            let mut window = u64::from(INITIAL_WINDOW);
+            for size in sizes {
+                prop_assert!(window >= size as u64, "consumed bytes are granted in time");
+                prop_assert_eq!(stream.deliver(vec![0; size]), Ok(()));
+                window -= size as u64;
+                prop_assert!(matches!(stream.poll_inbound(), Some(Inbound::Data(_))));
+                stream.consumed(size);
+                if hold(&stream.state).consumed == 0 {
+                    let (kind, payload) = read_frame(&mut peer);
+                    prop_assert_eq!(kind, Kind::Window);
+                    window += u64::from(decode_window(&payload).unwrap());
+                }
+                prop_assert!(window <= u64::from(INITIAL_WINDOW));
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_over_the_window_is_an_overrun() {
+        let (stream, _peer) = opened();
+        for _ in 0..4 {
+            assert_eq!(stream.deliver(vec![0; MAX_PAYLOAD]), Ok(()));
+        }
+        assert_eq!(stream.deliver(vec![0]), Err(Overrun));
+    }
+
+    #[test]
+    fn a_sender_stops_at_its_credit_and_goes_on_with_more() {
+        let (stream, mut peer) = opened();
+        let sender = Arc::clone(&stream);
+        let total = INITIAL_WINDOW as usize + 10;
+        let sending = std::thread::spawn(move || sender.send_all(Kind::Data, &vec![1; total]));
+        let mut got = 0;
+        while got < INITIAL_WINDOW as usize {
+            got += read_frame(&mut peer).1.len();
+        }
+        assert_eq!((got, stream.credit()), (INITIAL_WINDOW as usize, 0));
+        stream.add_credit(10);
+        assert_eq!(read_frame(&mut peer).1.len(), 10);
+        assert_eq!(sending.join().unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_connection_wakes_who_waits() {
+        let (stream, peer) = opened();
+        let waiter = Arc::clone(&stream);
+        let waiting = std::thread::spawn(move || waiter.wait_inbound());
+        drop(peer);
+        stream.close();
+        assert_eq!(waiting.join().unwrap(), Inbound::Gone);
+        assert_eq!(stream.send_data(Kind::Data, b"x"), Err(Lost));
+    }
+}

@@ -55,8 +55,8 @@ pub(crate) fn new_sandbox(
     Ok(NewSandbox {
         image: given(request.image),
         provider: given(request.provider),
-        memory_mib: request.memory_mb.filter(|memory| *memory != 0),
-        vcpus: request.vcpus.filter(|vcpus| *vcpus != 0),
+        memory_mib: request.memory_mb,
+        vcpus: request.vcpus,
         ttl: given(request.ttl).map(|text| duration("ttl", &text)).transpose()?,
         owner: header_owner.map(ToOwned::to_owned).or(body_owner),
         metadata: request.metadata.unwrap_or_default(),

@@ -28,10 +28,10 @@ const OWNER_BYTES_MAX: usize = 128;
 /// How alike a field must be to one that exists to be taken for a slip, from 0 to 1.
 const LIKENESS_MIN: f64 = 0.6;
 
-/// A JSON object in the body, whatever the content type says; `null` is an empty one.
+/// A JSON object in the body, whatever the content type says.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + Default> FromRequest<Plane> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Plane> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, plane: &Plane) -> Result<Self, ApiError> {
@@ -126,23 +126,24 @@ async fn read_body(request: Request<Body>, limit: usize) -> Result<Vec<u8>, Fail
     }
 }
 
-fn parse_object<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Failure> {
+fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     let text = body.trim_ascii_start();
     let expected = |found| {
         let message = format!("invalid request body: expected a JSON object, found {found}");
         Failure::new(Reason::InvalidBody, message)
     };
     match text.first() {
-        Some(b'{' | b'n') => {}
+        Some(b'{') => {}
         None => return Err(expected("nothing")),
         Some(b'[') => return Err(expected("an array")),
+        Some(b'n') => return Err(expected("null")),
         Some(_) => return Err(expected("something else")),
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let parsed: Option<T> =
+    let parsed =
         serde_path_to_error::deserialize(&mut reader).map_err(|error| data_failure(&error))?;
     reader.end().map_err(|error| syntax_failure(&error))?;
-    Ok(parsed.unwrap_or_default())
+    Ok(parsed)
 }
 
 fn data_failure(error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
@@ -243,11 +244,10 @@ mod tests {
 
     #[test]
     fn only_one_json_object_is_a_body() {
-        for body in ["", "[]", "1", "\"x\"", "{", "{}{}", "nul", "{\"image\":1}}"] {
+        for body in ["", "[]", "1", "\"x\"", "{", "{}{}", "null", "{\"image\":1}}"] {
             let reason = failure(body).reason;
             assert!(matches!(reason, Reason::InvalidBody | Reason::InvalidField), "{body}");
         }
-        assert_eq!(parse_object::<SpawnRequest>(b"null").unwrap(), SpawnRequest::default());
     }
 
     #[test]

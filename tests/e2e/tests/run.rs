@@ -17,9 +17,8 @@ fn command(world: &World, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.arg("--data-dir").arg(world.data_dir());
     command.current_dir(world.path("")).env("HOME", world.path("")).stdin(Stdio::null());
-    // No server answers there, whatever else runs on this machine.
-    command.env_remove("STACYVM_SERVER").env("STACYVM_SERVER_PORT", "9");
-    command.arg("run").args(args);
+    // Whatever server may run on this machine is not meant.
+    command.args(["run", "--local"]).args(args);
     command
 }
 

@@ -396,7 +396,7 @@ impl Pump<'_> {
         for cutter in &mut self.cutters {
             cutter.finish(&self.agent.console);
         }
-        self.agent.console.note(&format!("exec {} ended: {:?}", self.exec.id, exit.outcome));
+        self.agent.console.note(&format!("exec {} {}", self.exec.id, in_words(&exit.outcome)));
         if let Some(follower) = self.follower.take() {
             follower.stream.exit(&exit);
         }
@@ -479,5 +479,17 @@ impl Agent {
         let count = rustix::io::pread(self.oom_counter.as_ref()?, &mut bytes, 0).ok()?;
         let text = std::str::from_utf8(&bytes[..count]).ok()?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+    }
+}
+
+/// How a program ended, for the console.
+fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited { code } => format!("exited with code {code}"),
+        Outcome::Signaled { signal } => format!("was ended by signal {signal}"),
+        Outcome::TimedOut => "ran over its timeout".to_owned(),
+        Outcome::OomKilled => "ran out of memory".to_owned(),
+        Outcome::Canceled => "was canceled".to_owned(),
+        Outcome::StartFailed { message, .. } => format!("did not start: {message}"),
     }
 }

@@ -115,6 +115,8 @@ async fn bad_values_of_a_spawn_name_their_field() {
         (r#"{"memory_mb":-1}"#, 400, "memory_mb"),
         (r#"{"memory_mb":1.5}"#, 400, "memory_mb"),
         (r#"{"vcpus":"two"}"#, 400, "vcpus"),
+        (r#"{"vcpus":0}"#, 400, "vcpus"),
+        (r#"{"memory_mb":0}"#, 400, "memory_mb"),
         (r#"{"owner_id":"a b"}"#, 400, "owner_id"),
         (r#"{"metadata":{"a":1}}"#, 400, "metadata.a"),
         (r#"{"template":"py"}"#, 400, "template"),
