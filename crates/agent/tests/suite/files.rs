@@ -24,6 +24,10 @@ const SECRET: &str = "secret of the host";
 
 impl Served {
     fn new() -> Self {
+        Self::as_user(rustix::process::geteuid().as_raw())
+    }
+
+    fn as_user(uid: u32) -> Self {
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().join("root");
         fs::create_dir(&root).unwrap();
@@ -32,8 +36,8 @@ impl Served {
             listen_fd: -1,
             kill_cgroup_fd: None,
             oom_fd: None,
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
+            uid,
+            gid: uid,
             env: Vec::new(),
             workdir: "/".into(),
             max_execs: 0,
@@ -433,4 +437,63 @@ fn globs_match_as_in_a_shell() {
     assert_eq!(served.refused(glob("/src/../*", 1)), GuestErrorKind::PathInvalid);
     // Many ways lead to each place of this one; each place is looked at once.
     assert_eq!(served.glob(&format!("{}/nothing", "/**/*".repeat(200))), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_call_may_do_what_the_jobs_user_may() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut served = Served::as_user(1000);
+    for dir in ["roots", "theirs"] {
+        fs::create_dir(served.at(dir)).unwrap();
+        fs::write(served.at(dir).join("file"), "private").unwrap();
+        fs::set_permissions(served.at(dir).join("file"), fs::Permissions::from_mode(0o600))
+            .unwrap();
+    }
+    chown(served.at("theirs"), Some(1000), Some(1000)).unwrap();
+    assert_eq!(served.read("/theirs/file"), Err(GuestErrorKind::PermissionDenied));
+    let path = || "/roots/file".to_owned();
+    for op in [
+        FsOp::Delete { path: path(), recursive: false },
+        FsOp::Move { from: path(), to: "/theirs/stolen".into() },
+        FsOp::Chmod { path: path(), mode: 0o777 },
+    ] {
+        assert_eq!(served.refused(op), GuestErrorKind::PermissionDenied);
+    }
+    let Reply::Error(error) = served.write("/roots/file", b"x") else { panic!("not allowed") };
+    assert_eq!(error.kind, GuestErrorKind::PermissionDenied);
+    assert_eq!(served.write("/theirs/new/file", b"x"), Reply::Written { bytes: 1 });
+    let made = fs::metadata(served.at("theirs/new/file")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (1000, 1000));
+    assert_eq!(fs::read(served.at("roots/file")).unwrap(), b"private");
+}
+
+#[test]
+fn a_regular_file_moves_to_another_file_system() {
+    let agent = crate::harness::Agent::start();
+    let Ok(there) = tempfile::tempdir_in("/dev/shm") else { return };
+    let mut client = agent.connect();
+    let from = agent.path("file");
+    let to = there.path().join("file");
+    fs::write(&from, vec![7; 300_000]).unwrap();
+    fs::set_permissions(&from, fs::Permissions::from_mode(0o640)).unwrap();
+    let mv = |from: &str, to: &Path| {
+        Request::Fs(FsOp::Move { from: from.into(), to: to.to_str().unwrap().into() })
+    };
+    assert_eq!(client.ask(&mv(&from, &to)), Reply::Done);
+    assert_eq!(fs::read(&to).unwrap(), vec![7; 300_000]);
+    assert_eq!((mode_of(&to), Path::new(&from).exists()), (0o640, false));
+    assert_eq!(fs::read_dir(there.path()).unwrap().count(), 1);
+    let dir = agent.path("dir");
+    fs::create_dir(&dir).unwrap();
+    let other_system = fs::metadata(&dir).is_ok_and(|here| {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(&to).unwrap().dev() != here.dev()
+    });
+    if other_system {
+        assert_eq!(client.error(&mv(&dir, &there.path().join("dir"))), GuestErrorKind::Invalid);
+    }
 }
