@@ -18,7 +18,7 @@ use store::{Shown, Store};
 use crate::support::{World, options, shell};
 
 /// How many seeds are tried unless the environment says so.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 
 /// Steps of one seed; in each, several callers act at the same time.
 const STEPS: usize = 12;
