@@ -80,8 +80,8 @@ fn report_failed_start(agent: &Agent, exec: &Arc<Exec>, outcome: Outcome, stream
         }
     }
     agent.console.note(&format!("exec {} could not be started", exec.id));
-    stream.exit(&exit);
     agent.execs.forget_oldest();
+    stream.exit(&exit);
 }
 
 type Pipes = ([Option<OwnedFd>; 2], Option<OwnedFd>);
@@ -397,10 +397,10 @@ impl Pump<'_> {
             cutter.finish(&self.agent.console);
         }
         self.agent.console.note(&format!("exec {} {}", self.exec.id, in_words(&exit.outcome)));
+        self.agent.execs.forget_oldest();
         if let Some(follower) = self.follower.take() {
             follower.stream.exit(&exit);
         }
-        self.agent.execs.forget_oldest();
         true
     }
 

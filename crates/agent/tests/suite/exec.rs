@@ -298,7 +298,7 @@ fn the_console_keeps_the_last_lines_of_all() {
         panic!("a console")
     };
     assert_eq!(lines[..2], ["one", "two\u{fffd}"]);
-    assert!(lines[2].contains("ended"), "{lines:?}");
+    assert!(lines[2].contains("exited with code 0"), "{lines:?}");
 }
 
 #[test]
