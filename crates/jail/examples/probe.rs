@@ -127,10 +127,24 @@ fn exec_in_group(script: &str) -> io::Result<String> {
 
 fn kill_group(pid: &str) -> io::Result<String> {
     let group = group()?;
-    put(&group, "job/cgroup.kill", "1")?;
+    if put(&group, "job/cgroup.kill", "1").is_err() {
+        put(&group, "job/pids.max", "0")?;
+        let procs = rustix::fs::openat(&group, "job/cgroup.procs", OFlags::RDONLY, Mode::empty())?;
+        for line in BufReader::new(fs::File::from(procs)).lines() {
+            let member = line?.parse().ok().and_then(rustix::process::Pid::from_raw);
+            let member = member.ok_or(io::ErrorKind::InvalidData)?;
+            rustix::process::kill_process(member, rustix::process::Signal::KILL)?;
+        }
+    }
     let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::waitpid(pid, rustix::process::WaitOptions::empty())?;
-    rustix::fs::unlinkat(&group, "job", AtFlags::REMOVEDIR)?;
+    // The kernel refuses while the other process is still on its way out.
+    while let Err(errno) = rustix::fs::unlinkat(&group, "job", AtFlags::REMOVEDIR) {
+        if errno != rustix::io::Errno::BUSY {
+            return Err(errno.into());
+        }
+        std::thread::yield_now();
+    }
     Ok("ok".to_owned())
 }
 

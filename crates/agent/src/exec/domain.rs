@@ -53,7 +53,9 @@ impl Domain {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
-        let procs = open(parent, &format!("{name}/cgroup.procs"), OFlags::WRONLY);
+        // In version 1 a process that enters alone is fast; elsewhere there is no such file.
+        let procs = open(parent, &format!("{name}/tasks"), OFlags::WRONLY)
+            .or_else(|_| open(parent, &format!("{name}/cgroup.procs"), OFlags::WRONLY));
         let domain = Self::Cgroup { agent: Arc::clone(agent), name };
         match procs {
             Ok(procs) => Ok((domain, Entry::Cgroup(procs))),
@@ -89,6 +91,13 @@ impl Domain {
             && rustix::io::write(&file, b"1").is_ok()
         {
             return;
+        }
+        if let Self::Cgroup { agent, name } = self
+            && let Some(parent) = &agent.kill_cgroup
+            && let Ok(file) = open(parent, &format!("{name}/pids.max"), OFlags::WRONLY)
+        {
+            // With no process allowed, none is born faster than they are ended.
+            let _ = rustix::io::write(&file, b"0");
         }
         // A process that was born during the look is found by the next one.
         for _ in 0..KILL_LOOKS {

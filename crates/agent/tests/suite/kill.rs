@@ -18,9 +18,17 @@ enum Mode {
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// None where the test may not make one.
+    /// One of the unified hierarchy; none where the test may not make one.
     fn new() -> Option<Self> {
-        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        Self::below(&["/sys/fs/cgroup/unified", "/sys/fs/cgroup"])
+    }
+
+    /// One of version 1, as the native driver gives the agent where there is one.
+    fn legacy() -> Option<Self> {
+        Self::below(&["/sys/fs/cgroup/pids"])
+    }
+
+    fn below(roots: &[&str]) -> Option<Self> {
         let root = roots.iter().find(|root| Path::new(root).join("cgroup.procs").exists())?;
         let path = Path::new(root).join(format!("agent-test-{}", uniquely()));
         std::fs::create_dir(&path).ok()?;
@@ -57,8 +65,9 @@ fn uniquely() -> String {
 }
 
 fn in_every_mode(check: impl Fn(&Agent, &mut Client, &Mode)) {
-    let modes = [Cgroup::new().map(Mode::Cgroup), Some(Mode::Keeper)];
-    for mode in modes.into_iter().flatten() {
+    let cgroups = [Cgroup::new(), Cgroup::legacy()].map(|cgroup| cgroup.map(Mode::Cgroup));
+    let modes = cgroups.into_iter().chain([Some(Mode::Keeper)]);
+    for mode in modes.flatten() {
         let kill_cgroup = match &mode {
             Mode::Cgroup(cgroup) => Some(cgroup.0.clone()),
             Mode::Keeper => None,

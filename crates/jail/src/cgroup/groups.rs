@@ -75,6 +75,16 @@ impl Groups {
         self.trees.first()
     }
 
+    /// Which tree's group the agent divides, one part for each exec. Entering a version 1 group by
+    /// its `tasks` takes 0.05 ms; entering one of the unified hierarchy waits for every processor
+    /// to pass through the scheduler, 18 ms on an idle machine.
+    fn divided(&self) -> usize {
+        let light = |(tree, _): &(Tree, OwnedFd)| {
+            tree.kind == Kind::Legacy && tree.controllers.contains(&Controller::Pids)
+        };
+        self.trees.iter().position(light).unwrap_or(0)
+    }
+
     fn dir_of(&self, controller: Controller, key: &str) -> Result<(Kind, OwnedFd), Errno> {
         let found = self.trees.iter().find(|(tree, _)| tree.controllers.contains(&controller));
         let (tree, dir) = found.ok_or(Errno::NOENT)?;
@@ -99,7 +109,7 @@ impl Groups {
                 let file = rustix::fs::openat(&dir, counter, flags, Mode::empty());
                 oom = Some(file.step("open the memory events")?);
             }
-            if index == 0 {
+            if index == self.divided() {
                 delegate(&dir, tree.kind, owner).step("delegate the cgroup")?;
                 delegated = Some(cut_off(&dir).step("cut the cgroup off")?);
             }
@@ -371,9 +381,15 @@ mod tests {
 
     const LIMITS: Limits = Limits { memory_bytes: 64 << 20, cpu_millis: 1000, pids: 16 };
 
-    fn sleeper(dir: &OwnedFd) -> Child {
+    /// A process in `dir`, and in the sandbox's unified group where that is another one.
+    fn sleeper(dir: &OwnedFd, group: &Group) -> Child {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
-        files::write(dir, "cgroup.procs", &child.id().to_string()).unwrap();
+        let pid = child.id().to_string();
+        if files::write(dir, "tasks", &pid).is_err() {
+            files::write(dir, "cgroup.procs", &pid).unwrap();
+        } else if let Some(unified) = &group.unified {
+            files::write(unified, "cgroup.procs", &pid).unwrap();
+        }
         child
     }
 
@@ -385,7 +401,7 @@ mod tests {
         assert_eq!(groups.usage("s.1").unwrap().memory_limit_bytes, LIMITS.memory_bytes);
         rustix::fs::mkdirat(&group.delegated, "job", DIR_MODE).unwrap();
         let nested = files::open_dir(&group.delegated, "job").unwrap();
-        let mut children = [sleeper(&group.delegated), sleeper(&nested)];
+        let mut children = [sleeper(&group.delegated, &group), sleeper(&nested, &group)];
         assert!(groups.alive("s.1").unwrap());
         assert_eq!(groups.pids("s.1").unwrap().len(), 2);
         assert_eq!(groups.remove("s.1"), Err(Errno::BUSY));
