@@ -202,7 +202,9 @@ mod tests {
         }
         bases.sort_unstable();
         assert!(bases.windows(2).all(|pair| pair[1] - pair[0] >= RANGE));
-        assert!(bases.iter().all(|base| *base >= FIRST && i32::try_from(base + RANGE).is_ok()));
+        assert!(
+            bases.iter().all(|base| *base >= FIRST && i32::try_from(base + (RANGE - 1)).is_ok())
+        );
     }
 
     #[test]
