@@ -2,10 +2,9 @@
 //! error itself is for the log.
 
 use model::{Failure, Reason};
-use sqlx::error::Error;
 
 /// The failure of a statement.
-pub(crate) fn unavailable(error: Error) -> Failure {
+pub(crate) fn unavailable(error: rusqlite::Error) -> Failure {
     Failure::new(Reason::StoreUnavailable, "the server's storage does not answer")
         .hint("check that the data directory is writable and that its disk is not full")
         .caused_by(error)

@@ -12,6 +12,9 @@ mod retention;
 mod row;
 mod sandboxes;
 mod sql;
+mod sqlite;
+mod statement;
+mod value;
 
 pub use database::Store;
 pub use record::{ACTOR_SYSTEM, AuditEntry, AuditRow, NewEvent, Record};

@@ -1,10 +1,10 @@
 //! Brings a database to the schema that this program was built for, once, when it is opened.
 
 use model::{Failure, Reason};
-use sqlx::{AnyPool, Row, raw_sql};
 
-use crate::failure::unavailable;
 use crate::sql;
+use crate::sqlite::Sqlite;
+use crate::statement::Statement;
 
 /// One step of the schema.
 pub(crate) struct Migration {
@@ -25,16 +25,12 @@ pub(crate) const MIGRATIONS_KNOWN: &[Migration] = &[Migration {
 
 /// Applies what is missing, each step in a transaction of its own. A database that knows a step
 /// which this program does not is refused: it belongs to a newer one.
-pub(crate) async fn migrate(pool: &AnyPool) -> Result<(), Failure> {
-    let mut tx = pool.begin().await.map_err(unavailable)?;
-    sqlx::query(sql::CREATE_MIGRATIONS).execute(&mut *tx).await.map_err(unavailable)?;
-    let rows = sqlx::query(sql::MIGRATIONS).fetch_all(&mut *tx).await.map_err(unavailable)?;
-    tx.commit().await.map_err(unavailable)?;
-
-    let mut applied = 0;
-    for row in rows {
-        applied = row.try_get::<i64, _>(0).map_err(unavailable)?;
-    }
+pub(crate) async fn migrate(database: &Sqlite) -> Result<(), Failure> {
+    database.write(vec![Statement::new(sql::CREATE_MIGRATIONS)]).await?;
+    let applied = match database.scan(Statement::new(sql::MIGRATIONS)).await?.last() {
+        Some(row) => row.integer(0)?,
+        None => 0,
+    };
     let newest = MIGRATIONS_KNOWN.last().map_or(0, |known| known.version);
     if applied > newest {
         return Err(Failure::new(
@@ -44,18 +40,20 @@ pub(crate) async fn migrate(pool: &AnyPool) -> Result<(), Failure> {
         .hint("start the version of stacyvm that wrote the database, or a newer one"));
     }
     for migration in MIGRATIONS_KNOWN.iter().filter(|known| known.version > applied) {
-        apply(pool, migration).await.map_err(unavailable)?;
+        let mut statements: Vec<_> = statements(migration.text).map(Statement::new).collect();
+        statements.push(
+            Statement::new(sql::INSERT_MIGRATION).bind(migration.version).bind(migration.name),
+        );
+        database.write(statements).await?;
     }
     Ok(())
 }
 
-async fn apply(pool: &AnyPool, migration: &Migration) -> Result<(), sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    raw_sql(migration.text).execute(&mut *tx).await?;
-    sqlx::query(sql::INSERT_MIGRATION)
-        .bind(migration.version)
-        .bind(migration.name)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await
+/// The statements of a migration's text. Its comments are whole lines without a semicolon and its
+/// strings have none, which a test of [`crate::sql`] holds.
+fn statements(text: &'static str) -> impl Iterator<Item = &'static str> {
+    let code = |part: &str| {
+        part.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
+    };
+    text.split(';').filter(move |part| code(part))
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use model::{Event, EventKind, Failure, SandboxId, Timestamp};
-use sqlx::any::AnyRow;
-use sqlx::{Any, Row, Transaction};
 
 use crate::database::Store;
-use crate::failure::{damaged, unavailable};
+use crate::failure::damaged;
 use crate::sql;
+use crate::statement::{Done, Statement, Written};
+use crate::value::Row;
 
 /// The actor of what nobody asked for: expiry, reconciling, recovery.
 pub const ACTOR_SYSTEM: &str = "system";
@@ -98,31 +98,46 @@ impl Store {
         if record.is_empty() {
             return Ok(());
         }
-        let mut tx = self.writer.begin().await.map_err(unavailable)?;
-        let seq = write(&mut tx, record).await.map_err(|error| self.unwritten(error))?;
-        tx.commit().await.map_err(|error| self.unwritten(error))?;
-        self.announce(seq);
-        Ok(())
+        self.commit(record, None).await.map(drop)
+    }
+
+    /// Commits `record` and, with it, a statement that must change a row. False when it did not:
+    /// then nothing was written.
+    pub(crate) async fn commit(
+        &self,
+        record: &Record,
+        change: Option<Statement>,
+    ) -> Result<bool, Failure> {
+        let mut statements = statements(record);
+        statements.extend(change.map(Statement::must_change));
+        match self.database.write(statements).await? {
+            Written::Committed(all) => {
+                let numbers = all.first().map(|done: &Done| done.rows.as_slice());
+                if let Some([row]) = numbers {
+                    self.announce(row.integer(0)?);
+                }
+                Ok(true)
+            }
+            Written::Unchanged => Ok(false),
+        }
     }
 
     /// Up to `limit` events with a number over `seq`, in order.
     pub async fn events_after(&self, seq: i64, limit: u32) -> Result<Vec<Event>, Failure> {
-        let query = sqlx::query(sql::EVENTS_AFTER).bind(seq).bind(i64::from(limit));
-        let rows = query.fetch_all(&self.reader).await.map_err(unavailable)?;
-        rows.iter().map(event).collect()
+        let statement = Statement::new(sql::EVENTS_AFTER).bind(seq).bind(limit);
+        self.database.scan(statement).await?.iter().map(event).collect()
     }
 
     /// The number of the last event; 0 before the first.
     pub async fn last_seq(&self) -> Result<i64, Failure> {
-        let row = sqlx::query(sql::LAST_SEQ).fetch_one(&self.reader).await.map_err(unavailable)?;
-        row.try_get(0).map_err(unavailable)
+        let rows = self.database.look_up(&Statement::new(sql::LAST_SEQ)).await?;
+        rows.first().ok_or_else(|| damaged("counter", "no row"))?.integer(0)
     }
 
     /// Up to `limit` audit records with a number over `seq`, in order.
     pub async fn audit_after(&self, seq: i64, limit: u32) -> Result<Vec<AuditRow>, Failure> {
-        let query = sqlx::query(sql::AUDIT_AFTER).bind(seq).bind(i64::from(limit));
-        let rows = query.fetch_all(&self.reader).await.map_err(unavailable)?;
-        rows.iter().map(|row| audit(row).map_err(unavailable)).collect()
+        let statement = Statement::new(sql::AUDIT_AFTER).bind(seq).bind(limit);
+        self.database.scan(statement).await?.iter().map(audit).collect()
     }
 
     /// Tells the followers of events that there are some up to `seq`.
@@ -135,40 +150,41 @@ impl Store {
     }
 }
 
-/// Writes events and audit records, and returns the last event's number. It is the first thing in
-/// its transaction: the counters are where writers wait for each other.
-pub(crate) async fn write(
-    tx: &mut Transaction<'static, Any>,
-    record: &Record,
-) -> Result<i64, sqlx::Error> {
+/// The statement that gives out so many event and audit numbers and returns the last of each. It
+/// is the first in its transaction: the counters are where writers wait for each other.
+pub(crate) fn numbers(events: i64, audits: i64) -> Statement {
+    Statement::new(sql::NUMBERS).bind(events).bind(audits)
+}
+
+/// What writes a record down. An entry finds its number by its distance from the last one that
+/// its transaction has taken.
+fn statements(record: &Record) -> Vec<Statement> {
     let (events, audits) = (count(record.events.len()), count(record.audit.len()));
-    let numbers = sqlx::query(sql::NUMBERS).bind(events).bind(audits).fetch_one(&mut **tx).await?;
-    let last_event: i64 = numbers.try_get(0)?;
-    let last_audit: i64 = numbers.try_get(1)?;
-    for (event, seq) in record.events.iter().zip(last_event - events + 1..) {
-        sqlx::query(sql::INSERT_EVENT)
-            .bind(seq)
-            .bind(event.kind.word())
-            .bind(event.sandbox.as_ref().map(|id| id.as_str().to_owned()))
-            .bind(event.at.as_micros())
-            .bind(map_to_text(&event.data))
-            .execute(&mut **tx)
-            .await?;
+    let mut statements = vec![numbers(events, audits)];
+    for (event, behind) in record.events.iter().zip((0..events).rev()) {
+        statements.push(
+            Statement::new(sql::INSERT_EVENT)
+                .bind(behind)
+                .bind(event.kind.word())
+                .bind(event.sandbox.as_ref().map(SandboxId::as_str))
+                .bind(event.at.as_micros())
+                .bind(map_to_text(&event.data)),
+        );
     }
-    for (entry, seq) in record.audit.iter().zip(last_audit - audits + 1..) {
-        sqlx::query(sql::INSERT_AUDIT)
-            .bind(seq)
-            .bind(entry.at.as_micros())
-            .bind(entry.actor.clone())
-            .bind(entry.action)
-            .bind(entry.sandbox.as_ref().map(|id| id.as_str().to_owned()))
-            .bind(entry.outcome.clone())
-            .bind(entry.request_id.clone())
-            .bind(cut(&entry.detail).to_owned())
-            .execute(&mut **tx)
-            .await?;
+    for (entry, behind) in record.audit.iter().zip((0..audits).rev()) {
+        statements.push(
+            Statement::new(sql::INSERT_AUDIT)
+                .bind(behind)
+                .bind(entry.at.as_micros())
+                .bind(entry.actor.as_str())
+                .bind(entry.action)
+                .bind(entry.sandbox.as_ref().map(SandboxId::as_str))
+                .bind(entry.outcome.as_str())
+                .bind(entry.request_id.as_deref())
+                .bind(cut(&entry.detail)),
+        );
     }
-    Ok(last_event)
+    statements
 }
 
 fn count(length: usize) -> i64 {
@@ -190,30 +206,29 @@ pub(crate) fn map_from_text(text: &str) -> Result<BTreeMap<String, String>, Fail
     serde_json::from_str(text).map_err(|_| damaged("map", text))
 }
 
-fn event(row: &AnyRow) -> Result<Event, Failure> {
-    let kind: String = row.try_get(1).map_err(unavailable)?;
-    let sandbox: Option<String> = row.try_get(2).map_err(unavailable)?;
-    let data: String = row.try_get(4).map_err(unavailable)?;
+fn event(row: &Row) -> Result<Event, Failure> {
+    let kind = row.text(1)?;
     Ok(Event {
-        seq: row.try_get(0).map_err(unavailable)?,
-        kind: EventKind::from_word(&kind).ok_or_else(|| damaged("event kind", &kind))?,
-        sandbox: sandbox
-            .map(|id| id.parse().map_err(|_| damaged("sandbox id", &id)))
+        seq: row.integer(0)?,
+        kind: EventKind::from_word(kind).ok_or_else(|| damaged("event kind", kind))?,
+        sandbox: row
+            .optional_text(2)?
+            .map(|id| id.parse().map_err(|_| damaged("sandbox id", id)))
             .transpose()?,
-        at: Timestamp::from_micros(row.try_get(3).map_err(unavailable)?),
-        data: map_from_text(&data)?,
+        at: Timestamp::from_micros(row.integer(3)?),
+        data: map_from_text(row.text(4)?)?,
     })
 }
 
-fn audit(row: &AnyRow) -> Result<AuditRow, sqlx::Error> {
+fn audit(row: &Row) -> Result<AuditRow, Failure> {
     Ok(AuditRow {
-        seq: row.try_get(0)?,
-        at: Timestamp::from_micros(row.try_get(1)?),
-        actor: row.try_get(2)?,
-        action: row.try_get(3)?,
-        sandbox: row.try_get(4)?,
-        outcome: row.try_get(5)?,
-        request_id: row.try_get(6)?,
-        detail: row.try_get(7)?,
+        seq: row.integer(0)?,
+        at: Timestamp::from_micros(row.integer(1)?),
+        actor: row.text(2)?.to_owned(),
+        action: row.text(3)?.to_owned(),
+        sandbox: row.optional_text(4)?.map(str::to_owned),
+        outcome: row.text(5)?.to_owned(),
+        request_id: row.optional_text(6)?.map(str::to_owned),
+        detail: row.text(7)?.to_owned(),
     })
 }

@@ -3,8 +3,8 @@
 use model::{Failure, Timestamp};
 
 use crate::database::Store;
-use crate::failure::unavailable;
 use crate::sql;
+use crate::statement::Statement;
 
 /// How much was forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,15 +19,9 @@ impl Store {
     /// Forgets sandboxes that ended and events that happened before `before`. Event numbers go
     /// on where they were.
     pub async fn purge(&self, before: Timestamp) -> Result<Purged, Failure> {
-        let mut tx = self.writer.begin().await.map_err(unavailable)?;
-        let mut counts = [0; 2];
-        for (count, statement) in counts.iter_mut().zip([sql::PURGE_SANDBOXES, sql::PURGE_EVENTS]) {
-            let query = sqlx::query(statement).bind(before.as_micros());
-            let done = query.execute(&mut *tx).await.map_err(|error| self.unwritten(error))?;
-            *count = done.rows_affected();
-        }
-        tx.commit().await.map_err(|error| self.unwritten(error))?;
-        let [sandboxes, events] = counts;
-        Ok(Purged { sandboxes, events })
+        let forget = |sql| Statement::new(sql).bind(before.as_micros());
+        let statements = vec![forget(sql::PURGE_SANDBOXES), forget(sql::PURGE_EVENTS)];
+        let written = self.database.write(statements).await?;
+        Ok(Purged { sandboxes: written.changed_by(0), events: written.changed_by(1) })
     }
 }

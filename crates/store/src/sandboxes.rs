@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use model::{EndReason, Failure, Reason, Sandbox, SandboxId, Timestamp};
-use sqlx::Row;
-use sqlx::any::AnyRow;
 
 use crate::database::Store;
-use crate::failure::unavailable;
-use crate::record::{Record, write};
+use crate::failure::damaged;
+use crate::record::Record;
+use crate::statement::Statement;
+use crate::value::Row;
 use crate::{row, sql};
 
 /// How many sandboxes there may be at once; 0 is no limit.
@@ -59,22 +59,13 @@ impl Store {
         limits: Limits,
         record: &Record,
     ) -> Result<(), Failure> {
-        let mut tx = self.writer.begin().await.map_err(unavailable)?;
-        let seq = write(&mut tx, record).await.map_err(|error| self.unwritten(error))?;
-        let inserted = row::bind_all(sqlx::query(sql::INSERT_SANDBOX), sandbox)
-            .bind(i64::from(limits.total))
-            .bind(i64::from(limits.per_owner))
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| self.unwritten(error))?
-            .rows_affected();
-        if inserted == 0 {
-            tx.rollback().await.map_err(|error| self.unwritten(error))?;
-            return Err(self.too_many(sandbox, limits).await?);
+        let row = row::bind_all(Statement::new(sql::INSERT_SANDBOX), sandbox)
+            .bind(limits.total)
+            .bind(limits.per_owner);
+        if self.commit(record, Some(row)).await? {
+            return Ok(());
         }
-        tx.commit().await.map_err(|error| self.unwritten(error))?;
-        self.announce(seq);
-        Ok(())
+        Err(self.too_many(sandbox, limits).await?)
     }
 
     async fn too_many(&self, sandbox: &Sandbox, limits: Limits) -> Result<Failure, Failure> {
@@ -102,91 +93,77 @@ impl Store {
         after: Sandbox,
         record: &Record,
     ) -> Result<Sandbox, TransitionError> {
-        let failed = |error| TransitionError::Failed(self.unwritten(error));
         let after = Sandbox { version: before.version + 1, ..after };
-        let mut tx = self.writer.begin().await.map_err(failed)?;
-        let seq = write(&mut tx, record).await.map_err(failed)?;
-        let updated = sqlx::query(sql::UPDATE_SANDBOX)
-            .bind(before.id.as_str().to_owned())
+        let change = Statement::new(sql::UPDATE_SANDBOX)
+            .bind(before.id.as_str())
             .bind(before.version)
             .bind(after.version)
             .bind(after.phase.name())
             .bind(after.phase.end_reason().map(EndReason::word))
             .bind(after.expires_at.as_micros())
             .bind(after.updated_at.as_micros())
-            .bind(after.handle.clone())
+            .bind(after.handle.as_deref())
             .bind(after.failure.as_ref().map(|(reason, _)| reason.word()))
-            .bind(after.failure.as_ref().map(|(_, message)| message.clone()))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?
-            .rows_affected();
-        if updated == 0 {
-            tx.rollback().await.map_err(failed)?;
-            return Err(TransitionError::Conflict);
+            .bind(after.failure.as_ref().map(|(_, message)| message.as_str()));
+        match self.commit(record, Some(change)).await {
+            Ok(true) => Ok(after),
+            Ok(false) => Err(TransitionError::Conflict),
+            Err(failure) => Err(TransitionError::Failed(failure)),
         }
-        tx.commit().await.map_err(failed)?;
-        self.announce(seq);
-        Ok(after)
     }
 
     /// One sandbox, whatever has become of it; `None` if it never was or is forgotten.
     pub async fn get(&self, id: &SandboxId) -> Result<Option<Sandbox>, Failure> {
-        let query = sqlx::query(sql::SANDBOX).bind(id.as_str().to_owned());
-        let found = query.fetch_optional(&self.reader).await.map_err(unavailable)?;
-        found.as_ref().map(row::sandbox).transpose()
+        let rows = self.database.look_up(&Statement::new(sql::SANDBOX).bind(id.as_str())).await?;
+        rows.first().map(row::sandbox).transpose()
     }
 
     /// Sandboxes, the newest first.
     pub async fn list(&self, shown: Shown) -> Result<Vec<Sandbox>, Failure> {
-        let statement = match shown {
+        let sql = match shown {
             Shown::Present => sql::SANDBOXES_SHOWN,
             Shown::All => sql::SANDBOXES_ALL,
         };
-        sandboxes(&sqlx::query(statement).fetch_all(&self.reader).await.map_err(unavailable)?)
+        self.sandboxes(Statement::new(sql)).await
     }
 
     /// Every sandbox that is not over: what reconciling looks at.
     pub async fn live(&self) -> Result<Vec<Sandbox>, Failure> {
-        let query = sqlx::query(sql::SANDBOXES_LIVE);
-        sandboxes(&query.fetch_all(&self.reader).await.map_err(unavailable)?)
+        self.sandboxes(Statement::new(sql::SANDBOXES_LIVE)).await
     }
 
     /// Sandboxes that should have ended by `now` and whose end has not begun, the most overdue
     /// first.
     pub async fn expired(&self, now: Timestamp) -> Result<Vec<Sandbox>, Failure> {
-        let query = sqlx::query(sql::SANDBOXES_EXPIRED).bind(now.as_micros());
-        sandboxes(&query.fetch_all(&self.reader).await.map_err(unavailable)?)
+        self.sandboxes(Statement::new(sql::SANDBOXES_EXPIRED).bind(now.as_micros())).await
+    }
+
+    async fn sandboxes(&self, statement: Statement) -> Result<Vec<Sandbox>, Failure> {
+        self.database.scan(statement).await?.iter().map(row::sandbox).collect()
     }
 
     /// When the next sandbox should end; `None` when there is none.
     pub async fn next_expiry(&self) -> Result<Option<Timestamp>, Failure> {
-        let query = sqlx::query(sql::NEXT_EXPIRY);
-        let row = query.fetch_one(&self.reader).await.map_err(unavailable)?;
-        let micros: Option<i64> = row.try_get(0).map_err(unavailable)?;
+        // The first entry of an index.
+        let rows = self.database.look_up(&Statement::new(sql::NEXT_EXPIRY)).await?;
+        let micros = first(&rows)?.optional_integer(0)?;
         Ok(micros.map(Timestamp::from_micros))
     }
 
     /// How many sandboxes count against the limits, in all and of `owner`.
     pub async fn count_active(&self, owner: Option<&str>) -> Result<ActiveCount, Failure> {
-        let query = sqlx::query(sql::COUNT_ACTIVE).bind(owner.map(str::to_owned));
-        let row = query.fetch_one(&self.reader).await.map_err(unavailable)?;
-        Ok(ActiveCount { total: count(&row, 0)?, owner: count(&row, 1)? })
+        let rows = self.database.scan(Statement::new(sql::COUNT_ACTIVE).bind(owner)).await?;
+        let row = first(&rows)?;
+        Ok(ActiveCount { total: row.number(0)?, owner: row.number(1)? })
     }
 
     /// How many sandboxes that are not over each provider has.
     pub async fn count_by_provider(&self) -> Result<BTreeMap<String, u32>, Failure> {
-        let query = sqlx::query(sql::COUNT_BY_PROVIDER);
-        let rows = query.fetch_all(&self.reader).await.map_err(unavailable)?;
-        rows.iter().map(|row| Ok((row.try_get(0).map_err(unavailable)?, count(row, 1)?))).collect()
+        let rows = self.database.scan(Statement::new(sql::COUNT_BY_PROVIDER)).await?;
+        rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.number(1)?))).collect()
     }
 }
 
-fn sandboxes(rows: &[AnyRow]) -> Result<Vec<Sandbox>, Failure> {
-    rows.iter().map(row::sandbox).collect()
-}
-
-fn count(row: &AnyRow, column: usize) -> Result<u32, Failure> {
-    let value: i64 = row.try_get(column).map_err(unavailable)?;
-    Ok(u32::try_from(value).unwrap_or(u32::MAX))
+fn first(rows: &[Row]) -> Result<&Row, Failure> {
+    rows.first().ok_or_else(|| damaged("answer", "no row"))
 }

@@ -79,16 +79,17 @@ statements! {
     COUNT_BY_PROVIDER = "SELECT provider, COUNT(*) FROM sandboxes WHERE phase <> 'gone' \
                          GROUP BY provider";
 
-    /// An event.
-    INSERT_EVENT = "INSERT INTO events (seq, kind, sandbox, at, data) VALUES ($1, $2, $3, $4, $5)";
+    /// An event, $1 behind the last number given out.
+    INSERT_EVENT = "INSERT INTO events (seq, kind, sandbox, at, data) \
+                    SELECT event_seq - $1, $2, $3, $4, $5 FROM counters";
 
     /// What happened after a number.
     EVENTS_AFTER = "SELECT seq, kind, sandbox, at, data FROM events WHERE seq > $1 \
                     ORDER BY seq LIMIT $2";
 
-    /// An audit record.
+    /// An audit record, $1 behind the last number given out.
     INSERT_AUDIT = "INSERT INTO audit (seq, at, actor, action, sandbox, outcome, request_id, \
-                    detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                    detail) SELECT audit_seq - $1, $2, $3, $4, $5, $6, $7, $8 FROM counters";
 
     /// Audit records after a number.
     AUDIT_AFTER = "SELECT seq, at, actor, action, sandbox, outcome, request_id, detail FROM audit \

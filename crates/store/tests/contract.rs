@@ -292,13 +292,11 @@ async fn a_database_of_a_newer_version_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stacyvm.db");
     Store::open(&path).await.unwrap().close().await;
-    let url = format!("sqlite://{}", path.display());
-    let pool = sqlx::any::AnyPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
-    sqlx::query("INSERT INTO schema_migrations (version, name) VALUES (999, 'later')")
-        .execute(&pool)
-        .await
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer
+        .execute("INSERT INTO schema_migrations (version, name) VALUES (999, 'later')", [])
         .unwrap();
-    pool.close().await;
+    newer.close().unwrap();
     let failure = Store::open(&path).await.unwrap_err();
     assert!(failure.message.starts_with("the database has schema 999"), "{failure}");
 }
