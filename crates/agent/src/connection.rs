@@ -157,6 +157,13 @@ fn answer(agent: &Arc<Agent>, request: Request, stream: Arc<Stream>) {
         }
         Request::Cancel { exec_id } => stream.finish(&exec::cancel(agent, &exec_id)),
         Request::Release { exec_id } => stream.finish(&agent.execs.release(&exec_id)),
+        Request::Wait { .. }
+        | Request::Watch { .. }
+        | Request::Input { .. }
+        | Request::Signal { .. }
+        | Request::Resize { .. } => {
+            stream.refuse(GuestErrorKind::Invalid, "request: this agent cannot do it");
+        }
         Request::Execs => stream.finish(&Reply::Execs { execs: agent.execs.describe() }),
         Request::Console { lines } => {
             stream.finish(&Reply::Console { lines: agent.console.last(lines) });

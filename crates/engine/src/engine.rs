@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Clock, Event, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox, SandboxId,
+    Clock, Event, ExecId, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox, SandboxId,
     SandboxPath, Timestamp,
 };
 use provider::{ByteRange, ByteStream, Duplex, Provider, WriteOptions};
@@ -163,6 +163,18 @@ impl Engine {
         new: NewExec,
     ) -> Result<ExecResult, Failure> {
         self.plane.op("exec", caller, Some(id), self.plane.exec_collect(caller, id, new)).await
+    }
+
+    /// Writes to a program's standard input, and closes it behind that if asked to; how many
+    /// bytes the program's pipe has taken.
+    pub async fn exec_stdin(
+        &self,
+        caller: &Caller,
+        (id, exec): (&SandboxId, &ExecId),
+        (body, close): (ByteStream, bool),
+    ) -> Result<u64, Failure> {
+        let write = self.plane.exec_stdin((id, exec), body, close);
+        self.plane.op("exec.stdin", caller, Some(id), write).await
     }
 
     /// Does a file operation.

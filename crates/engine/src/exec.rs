@@ -2,7 +2,6 @@
 //! from there.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -13,7 +12,6 @@ use model::{
 };
 use provider::{ExecEvent, ExecSession, Guest, Offsets};
 use store::AuditEntry;
-use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chronicle::{self, facts};
@@ -27,9 +25,6 @@ use crate::validate;
 /// Pieces of output between the agent and a slow caller; more are not taken from the agent.
 const PIECES: usize = 16;
 
-/// Where a program's standard input goes.
-pub(crate) type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
-
 /// A program that runs. Dropping it ends the program if that was asked for, else only the
 /// following.
 pub struct RunningExec {
@@ -38,8 +33,6 @@ pub struct RunningExec {
     /// Output as it comes, then exactly one [`ExecEvent::Exit`]; or a failure, after which there
     /// is nothing more and the program may still run.
     pub events: BoxStream<'static, Result<ExecEvent, Failure>>,
-    /// Standard input, if it was asked for; shutting it down is end of file.
-    pub stdin: Option<Stdin>,
 }
 
 impl fmt::Debug for RunningExec {
@@ -75,11 +68,11 @@ impl Plane {
         let (begun, answer) = oneshot::channel();
         let (pieces, receiver) = mpsc::channel(PIECES);
         self.tasks.spawn(attend(self.clone(), run, begun, pieces))?;
-        let stdin = answer.await.map_err(|_| shutting_down())??;
+        answer.await.map_err(|_| shutting_down())??;
         let events = futures::stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|event| (event, receiver))
         });
-        Ok(RunningExec { id: exec_id, events: events.boxed(), stdin })
+        Ok(RunningExec { id: exec_id, events: events.boxed() })
     }
 
     /// Runs a program to its end and keeps its output, within the limit for each stream.
@@ -89,7 +82,6 @@ impl Plane {
         id: &SandboxId,
         new: NewExec,
     ) -> Result<ExecResult, Failure> {
-        let workdir = new.workdir.clone();
         let mut running = self.exec(caller, id, new).await?;
         let mut stdout = Output::with_limit(self.options.output_limit);
         let mut stderr = Output::with_limit(self.options.output_limit);
@@ -98,10 +90,8 @@ impl Plane {
                 ExecEvent::Stdout(bytes) => stdout.push(&bytes),
                 ExecEvent::Stderr(bytes) => stderr.push(&bytes),
                 ExecEvent::Exit(exit) => {
-                    if let Outcome::StartFailed(StartFailure::BadWorkdir, message) = exit.outcome {
-                        return Err(Failure::new(Reason::WorkdirInvalid, message)
-                            .detail("field", "workdir")
-                            .detail("workdir", workdir.unwrap_or_default()));
+                    if let Some(failure) = callers_mistake(&exit.outcome) {
+                        return Err(failure);
                     }
                     return Ok(ExecResult {
                         id: running.id,
@@ -185,17 +175,31 @@ impl Plane {
     }
 }
 
+/// What the caller can mend about a program that never ran.
+fn callers_mistake(outcome: &Outcome) -> Option<Failure> {
+    let Outcome::StartFailed(failure, message) = outcome else { return None };
+    let (reason, field) = match failure {
+        StartFailure::BadWorkdir => (Reason::WorkdirInvalid, "workdir"),
+        StartFailure::BadUser => (Reason::UserInvalid, "user"),
+        StartFailure::NotFound
+        | StartFailure::NotExecutable
+        | StartFailure::Resources
+        | StartFailure::Other => return None,
+    };
+    Some(Failure::new(reason, format!("invalid input: {message}")).detail("field", field))
+}
+
 /// Starts a program, tells its caller, and follows it to its end.
 async fn attend(
     plane: Arc<Plane>,
     run: Run,
-    begun: oneshot::Sender<Result<Option<Stdin>, Failure>>,
+    begun: oneshot::Sender<Result<(), Failure>>,
     pieces: mpsc::Sender<Result<ExecEvent, Failure>>,
 ) {
     match plane.begin(&run).await {
-        Ok((guest, mut session)) => {
+        Ok((guest, session)) => {
             // If the caller has left, so has the receiver of the pieces, and the follower acts.
-            let _ = begun.send(Ok(session.stdin.take()));
+            let _ = begun.send(Ok(()));
             Follower::new(plane, run, guest, pieces).follow(session).await;
         }
         Err(failure) => {

@@ -10,6 +10,7 @@ mod chronicle;
 mod drive;
 mod engine;
 mod exec;
+mod execs;
 mod feed;
 mod files;
 mod follow;

@@ -152,6 +152,9 @@ pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<
         drain: options.exec_drain,
         stdin: new.stdin,
         kill_on_disconnect: new.kill_on_disconnect,
+        detached: false,
+        tty: None,
+        user: None,
     })
 }
 

@@ -26,6 +26,21 @@ pub struct ExecSpec {
     pub stdin: bool,
     /// Whether the program is ended when the caller goes away.
     pub kill_on_disconnect: bool,
+    /// Whether nobody follows its output as it comes: it is kept for those who ask later.
+    pub detached: bool,
+    /// The terminal it gets, if any: one merged output, standard input always open.
+    pub tty: Option<TtySize>,
+    /// The user it runs as, by name or number; the image's when absent.
+    pub user: Option<String>,
+}
+
+/// The size of a terminal in character cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TtySize {
+    /// Characters in a line.
+    pub cols: u16,
+    /// Lines.
+    pub rows: u16,
 }
 
 /// How a command is to be understood.
@@ -79,6 +94,8 @@ pub enum StartFailure {
     NotExecutable,
     /// The working directory does not exist or may not be entered.
     BadWorkdir,
+    /// The sandbox has no such user, or it may not be used.
+    BadUser,
     /// No process, memory or descriptor was left for it.
     Resources,
     /// Anything else.
@@ -113,7 +130,10 @@ impl Outcome {
             Self::StartFailed(StartFailure::NotExecutable, _) => 126,
             Self::SandboxLost
             | Self::StartFailed(
-                StartFailure::BadWorkdir | StartFailure::Resources | StartFailure::Other,
+                StartFailure::BadWorkdir
+                | StartFailure::BadUser
+                | StartFailure::Resources
+                | StartFailure::Other,
                 _,
             ) => 125,
         }

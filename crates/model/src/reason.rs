@@ -117,6 +117,12 @@ reasons! {
     Unsupported = "unsupported", BadRequest, 400, Never;
     /// The working directory of an exec does not exist or may not be entered.
     WorkdirInvalid = "workdir_invalid", BadRequest, 400, AfterChange;
+    /// The sandbox has no such user, or programs may not run as it.
+    UserInvalid = "user_invalid", BadRequest, 400, AfterChange;
+    /// An archive is not one, or holds what may not be unpacked.
+    ArchiveInvalid = "archive_invalid", BadRequest, 400, Never;
+    /// A key of an earlier request came with another request.
+    IdempotencyKeyReused = "idempotency_key_reused", Conflict, 409, Never;
     /// The request's body is over its limit.
     BodyTooLarge = "body_too_large", BadRequest, 413, Never;
     /// No credential, or not a valid one.
@@ -147,6 +153,10 @@ reasons! {
     ExecTimeout = "exec_timeout", Timeout, 408, Never;
     /// The sandbox's agent does not know this exec.
     ExecNotFound = "exec_not_found", NotFound, 404, Never;
+    /// The exec has ended, or has not what is asked of it.
+    ExecNotRunning = "exec_not_running", Conflict, 409, Never;
+    /// The exec takes no input, or none any more.
+    StdinClosed = "stdin_closed", Conflict, 409, Never;
     /// No such file or directory.
     FileNotFound = "file_not_found", NotFound, 404, AfterChange;
     /// A part of the path is not a directory.
@@ -163,6 +173,8 @@ reasons! {
     TooLarge = "too_large", ResourceLimit, 413, AfterChange;
     /// There is something at the target already.
     FileExists = "file_exists", Conflict, 409, AfterChange;
+    /// The file is not what `If-Match` or `If-None-Match` says.
+    FileChanged = "file_changed", Conflict, 412, AfterChange;
     /// The directory is not empty.
     DirectoryNotEmpty = "directory_not_empty", Conflict, 409, AfterChange;
     /// The file is in use.

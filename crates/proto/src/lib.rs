@@ -9,6 +9,9 @@
 //!
 //! ```text
 //! exec    open → reply started → (data ⇄ data)* → exit
+//! wait    open → reply started → exit
+//! watch   open → reply started → data* → exit
+//! input   open → data* → end   → reply written
 //! read    open → reply file    → data* → end
 //! list    open → reply listing → data* (one JSON entry a line) → end
 //! write   open → data* → end   → reply written
@@ -19,14 +22,17 @@
 //! Either side ends a stream early with `reset`. A lost connection ends streams, not processes:
 //! the host connects again and attaches by exec id and byte offset.
 
+pub mod exec;
 pub mod frame;
+pub mod fs;
 pub mod message;
 
-pub use frame::{FrameError, HEADER_LEN, Header, INITIAL_WINDOW, Kind, MAX_PAYLOAD};
-pub use message::{
-    AgentConfig, Entry, EntryKind, ExecExit, ExecInfo, ExecStart, FsOp, GuestError, GuestErrorKind,
-    Hello, Outcome, Program, Reply, Request, Stamp, StartFailure, Stdin, Usage,
+pub use exec::{
+    ExecExit, ExecInfo, ExecStart, Outcome, Program, StartFailure, Stdin, TtySize, Usage,
 };
+pub use frame::{FrameError, HEADER_LEN, Header, INITIAL_WINDOW, Kind, MAX_PAYLOAD};
+pub use fs::{Entry, EntryKind, FsOp, Stamp};
+pub use message::{AgentConfig, GuestError, GuestErrorKind, Hello, Reply, Request};
 
 /// The newest protocol generation that this build speaks.
 ///

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::exec::{ExecInfo, ExecStart, TtySize};
+use crate::fs::{Entry, FsOp};
+
 /// What the agent is told at start, as JSON in its first argument. Holds no secret: the workload
 /// may read it in `/proc/1/cmdline`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -58,7 +61,7 @@ pub enum Request {
         stderr_offset: u64,
     },
     /// End everything that the exec started: TERM, the exec's grace, KILL. The outcome becomes
-    /// [`Outcome::Canceled`]. Answered at once.
+    /// [`Outcome::Canceled`](crate::Outcome::Canceled). Answered at once.
     Cancel {
         /// The exec's id.
         exec_id: String,
@@ -70,6 +73,45 @@ pub enum Request {
     },
     /// Every exec that the agent remembers.
     Execs,
+    /// Wait for the end of an exec: `started`, then its `exit` and none of its output.
+    Wait {
+        /// The exec's id.
+        exec_id: String,
+    },
+    /// Follow an exec beside whoever else does, from the given offsets on: `started`, what the
+    /// agent still has, what is written from then on, `exit`. It never holds the job back; a
+    /// reader that is slower than the ring allows is reset with
+    /// [`GuestErrorKind::FellBehind`] and may watch again.
+    Watch {
+        /// The exec's id.
+        exec_id: String,
+        /// The first byte of standard output that is wanted.
+        stdout_offset: u64,
+        /// The first byte of standard error that is wanted.
+        stderr_offset: u64,
+    },
+    /// Write the bytes that follow to the exec's standard input, behind what was sent before;
+    /// answered with `written` when the job's pipe has taken all of them.
+    Input {
+        /// The exec's id.
+        exec_id: String,
+        /// Whether the end of these bytes is the end of the input.
+        close: bool,
+    },
+    /// Send a signal to the exec's process group, with a terminal to its foreground group.
+    Signal {
+        /// The exec's id.
+        exec_id: String,
+        /// The signal's number, 1 to 64.
+        signal: i32,
+    },
+    /// Set the size of the exec's terminal.
+    Resize {
+        /// The exec's id.
+        exec_id: String,
+        /// Its new size.
+        size: TtySize,
+    },
     /// A file operation that is answered in one reply, or with a listing.
     Fs(FsOp),
     /// Send a regular file's bytes.
@@ -103,232 +145,6 @@ pub enum Request {
         /// How many lines at most.
         lines: u32,
     },
-}
-
-/// A process to start.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct ExecStart {
-    /// Chosen by the host, unique for ever; `[a-z0-9-]`, at most 64 bytes.
-    pub exec_id: String,
-    /// What to run.
-    pub program: Program,
-    /// Added to the agent's base environment, later entries win.
-    #[serde(default)]
-    pub env: Vec<(String, String)>,
-    /// Where to start; the configured one when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workdir: Option<String>,
-    /// After so many milliseconds the whole kill domain is ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    /// Milliseconds between TERM and KILL.
-    pub grace_ms: u64,
-    /// After the main process has ended, how long output of its children is still waited for.
-    pub drain_ms: u64,
-    /// Standard input.
-    pub stdin: Stdin,
-    /// Bytes per output stream that the agent keeps for an attach.
-    pub ring_bytes: u32,
-    /// Cancel the exec when the connection that started it is lost.
-    pub end_with_connection: bool,
-}
-
-/// How a command line is to be understood.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(tag = "mode", rename_all = "snake_case")]
-pub enum Program {
-    /// `/bin/sh -c <line>`. The host has already quoted and appended the arguments.
-    Shell {
-        /// The shell's command line.
-        line: String,
-    },
-    /// Executed directly; a name without a slash is looked up in the job's `PATH`.
-    Argv {
-        /// The program, then its arguments; never empty.
-        argv: Vec<String>,
-    },
-}
-
-/// Where standard input comes from.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stdin {
-    /// `/dev/null`.
-    Null,
-    /// The stream's data frames, closed by `end`.
-    Stream,
-}
-
-/// How a process ended.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    /// It called exit.
-    Exited {
-        /// The code, 0 to 255.
-        code: i32,
-    },
-    /// A signal ended it.
-    Signaled {
-        /// The signal's number.
-        signal: i32,
-    },
-    /// It ran over its timeout and was ended with everything it had started.
-    TimedOut,
-    /// The kernel ended it for want of memory.
-    OomKilled,
-    /// It was ended because somebody asked.
-    Canceled,
-    /// It never ran.
-    StartFailed {
-        /// Why not.
-        failure: StartFailure,
-        /// For people.
-        message: String,
-    },
-}
-
-/// Why a process could not be started.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartFailure {
-    /// No such program.
-    NotFound,
-    /// The program may not be executed, or is of no format that the kernel knows.
-    NotExecutable,
-    /// The working directory does not exist or may not be entered.
-    BadWorkdir,
-    /// No process, memory or descriptor was left for it.
-    Resources,
-    /// Anything else, said in the message.
-    #[serde(other)]
-    Other,
-}
-
-/// The last frame of an exec.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct ExecExit {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// From the start of the process to its end, in microseconds.
-    pub duration_us: u64,
-    /// Bytes that it wrote to standard output.
-    pub stdout_bytes: u64,
-    /// Bytes that it wrote to standard error.
-    pub stderr_bytes: u64,
-    /// What it used.
-    pub usage: Usage,
-}
-
-/// Resources that a process and its waited-for children used.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Usage {
-    /// Processor time, user and system, in microseconds.
-    pub cpu_us: u64,
-    /// The largest resident set of any one of its processes, in bytes.
-    pub memory_peak_bytes: u64,
-}
-
-/// One exec that the agent remembers.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct ExecInfo {
-    /// Its id.
-    pub exec_id: String,
-    /// Its end, once it has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<ExecExit>,
-}
-
-/// A file operation. Every path is resolved beneath the sandbox's root, as the configured user.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(tag = "fs", rename_all = "snake_case")]
-pub enum FsOp {
-    /// Describe one file; a symlink is described, not followed.
-    Stat {
-        /// The file.
-        path: String,
-    },
-    /// Describe what a directory holds, by name.
-    List {
-        /// The directory.
-        path: String,
-        /// At most so many entries; more is [`GuestErrorKind::Limit`].
-        limit: u32,
-    },
-    /// Remove a file, or a directory with all that is in it.
-    Delete {
-        /// What to remove.
-        path: String,
-        /// Whether a directory that is not empty may be removed.
-        recursive: bool,
-    },
-    /// Rename, replacing a file that is in the way.
-    Move {
-        /// The old name.
-        from: String,
-        /// The new name.
-        to: String,
-    },
-    /// Set permission bits; a symlink is followed.
-    Chmod {
-        /// The file.
-        path: String,
-        /// Permission bits, at most 07777.
-        mode: u32,
-    },
-    /// Files whose path matches; `*`, `?`, `[…]` stay within a name, `**` crosses directories.
-    Glob {
-        /// An absolute pattern.
-        pattern: String,
-        /// At most so many matches; more is [`GuestErrorKind::Limit`].
-        limit: u32,
-    },
-}
-
-/// What a directory entry is.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A socket, device or pipe.
-    #[serde(other)]
-    Other,
-}
-
-/// A moment, as a file system keeps it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Stamp {
-    /// Seconds since 1970-01-01 UTC.
-    pub seconds: i64,
-    /// Nanoseconds past that second.
-    pub nanos: u32,
-}
-
-/// A described file. Listings carry one as JSON in each line.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// Its absolute path in the sandbox.
-    pub path: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Permission bits, without the type.
-    pub mode: u32,
-    /// Its owner, as the sandbox numbers users.
-    pub uid: u32,
-    /// Its group, as the sandbox numbers groups.
-    pub gid: u32,
-    /// When its contents last changed.
-    pub modified: Stamp,
-    /// Where a symlink points.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub symlink_target: Option<String>,
 }
 
 /// The agent's answer to a request.
@@ -416,6 +232,12 @@ pub enum GuestErrorKind {
     ConnectionRefused,
     /// No exec of that id.
     NoSuchExec,
+    /// The exec has ended, or has no terminal to resize.
+    NotRunning,
+    /// The exec takes no input, or none any more.
+    InputClosed,
+    /// The reader was slower than the ring allows.
+    FellBehind,
     /// The request makes no sense to this agent.
     Invalid,
     /// Anything else, said in the message.
@@ -426,6 +248,7 @@ pub enum GuestErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::{Outcome, StartFailure};
 
     #[test]
     fn a_newer_peer_may_add_fields() {

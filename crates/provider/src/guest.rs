@@ -1,14 +1,14 @@
 //! A sandbox from the inside: what every runtime offers once it is connected.
 
 use std::fmt;
-use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, SandboxPath, Usage,
+    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, SandboxPath,
+    TtySize, Usage,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -44,6 +44,49 @@ pub trait Guest: Send + Sync {
     /// *Requires*: nothing; an unknown id is [`ExecNotFound`](model::Reason::ExecNotFound).
     /// *Idempotence*: the last one to attach gets the output. *Cancellation*: safe.
     async fn attach(&self, id: &ExecId, seen: Offsets) -> Result<ExecSession, Failure>;
+
+    /// Waits for the end of a program that was started before: a session whose only event is the
+    /// exit.
+    ///
+    /// *Requires*: nothing; an unknown id is [`ExecNotFound`](model::Reason::ExecNotFound).
+    /// *Idempotence*: yes, any number may wait. *Cancellation*: safe.
+    async fn wait(&self, id: &ExecId) -> Result<ExecSession, Failure>;
+
+    /// Follows a program beside whoever else does, from the given bytes on. The program is never
+    /// held back: bytes that were overwritten before they were taken are missing, and the offsets
+    /// tell. It ends with the exit, or with a failure when the connection is lost.
+    ///
+    /// *Requires*: nothing; an unknown id is [`ExecNotFound`](model::Reason::ExecNotFound), an
+    /// offset past the end is [`InvalidField`](model::Reason::InvalidField).
+    /// *Idempotence*: yes, any number may watch. *Cancellation*: safe.
+    async fn watch(&self, id: &ExecId, from: Offsets) -> Result<WatchStream, Failure>;
+
+    /// Writes to a program's standard input, behind what was written before; returns how many
+    /// bytes its pipe has taken, when it has taken all.
+    ///
+    /// *Requires*: a program that was started with standard input; one without is
+    /// [`StdinClosed`](model::Reason::StdinClosed), one that has ended is
+    /// [`ExecNotRunning`](model::Reason::ExecNotRunning).
+    /// *Idempotence*: no. *Cancellation*: any first part may have been written.
+    async fn send_stdin(&self, id: &ExecId, body: ByteStream, close: bool) -> Result<u64, Failure>;
+
+    /// Sends a signal to a program's process group.
+    ///
+    /// *Requires*: a running program, else [`ExecNotRunning`](model::Reason::ExecNotRunning).
+    /// *Idempotence*: as the program has it. *Cancellation*: it may or may not have been sent.
+    async fn signal(&self, id: &ExecId, signal: i32) -> Result<(), Failure>;
+
+    /// Sets the size of a program's terminal.
+    ///
+    /// *Requires*: a running program with a terminal, else
+    /// [`ExecNotRunning`](model::Reason::ExecNotRunning). *Idempotence*: yes.
+    /// *Cancellation*: safe.
+    async fn resize(&self, id: &ExecId, size: TtySize) -> Result<(), Failure>;
+
+    /// Every program that the agent remembers, oldest first.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe.
+    async fn execs(&self) -> Result<Vec<ExecStatus>, Failure>;
 
     /// Ends a program and everything it started.
     ///
@@ -101,8 +144,6 @@ pub struct ExecSession {
     /// Output as it comes, then exactly one [`ExecEvent::Exit`]; a failure when the connection
     /// is lost, after which the session is over and [`Guest::attach`] goes on.
     pub events: BoxStream<'static, Result<ExecEvent, Failure>>,
-    /// Standard input, if the program was started with one; shutting it down is end of file.
-    pub stdin: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Where the output starts: after what was asked for if the agent no longer has that.
     pub start: Offsets,
 }
@@ -122,6 +163,43 @@ pub enum ExecEvent {
     Stderr(Bytes),
     /// It ended, and nothing of its output is missing.
     Exit(ExecExit),
+}
+
+/// What a watcher sees; see [`Guest::watch`].
+pub type WatchStream = BoxStream<'static, Result<WatchEvent, Failure>>;
+
+/// What a watched program did next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// It wrote these bytes to standard output.
+    Stdout {
+        /// How many came before them.
+        offset: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// It wrote these bytes to standard error.
+    Stderr {
+        /// How many came before them.
+        offset: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// It ended, and nothing comes after this.
+    Exit(ExecExit),
+}
+
+/// A program that the agent remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecStatus {
+    /// Its id.
+    pub id: ExecId,
+    /// Its end, once it has ended.
+    pub exit: Option<ExecExit>,
+    /// The oldest bytes of its output that can still be had.
+    pub oldest: Offsets,
+    /// How much it has written so far.
+    pub written: Offsets,
 }
 
 /// The end of a program.

@@ -17,6 +17,7 @@ pub use contract::{
 };
 pub use deadline::{DeadlineLayer, Deadlines};
 pub use guest::{
-    ByteRange, ByteStream, Duplex, ExecEvent, ExecExit, ExecSession, Guest, Offsets, WriteOptions,
+    ByteRange, ByteStream, Duplex, ExecEvent, ExecExit, ExecSession, ExecStatus, Guest, Offsets,
+    WatchEvent, WatchStream, WriteOptions,
 };
 pub use memory::MemoryProvider;

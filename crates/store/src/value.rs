@@ -1,6 +1,6 @@
-//! What goes into a statement and comes out of it: text, whole numbers, or nothing. The two types
-//! that every database has and reads alike; the rows' own types are made from them in [`crate::row`]
-//! and [`crate::record`].
+//! What goes into a statement and comes out of it: text, whole numbers, or nothing. These are what
+//! every database has and reads alike; rows are made from them in [`crate::row`] and
+//! [`crate::record`].
 
 use model::Failure;
 

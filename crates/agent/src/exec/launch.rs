@@ -119,6 +119,9 @@ mod tests {
             stdin: Stdin::Null,
             ring_bytes: 0,
             end_with_connection: false,
+            detached: false,
+            tty: None,
+            user: None,
         }
     }
 

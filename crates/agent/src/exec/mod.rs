@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proto::{ExecExit, ExecStart, GuestErrorKind, Reply};
+use proto::{ExecExit, ExecInfo, ExecStart, GuestErrorKind, Reply};
 use rustix::io::Errno;
 
 use crate::agent::Agent;
@@ -207,6 +207,16 @@ impl Exec {
         }
         life.exit = Some(exit.clone());
         true
+    }
+
+    fn describe(&self) -> ExecInfo {
+        let rings = hold(&self.rings);
+        ExecInfo {
+            exec_id: self.id.clone(),
+            exit: self.exit(),
+            oldest: [rings[0].start(), rings[1].start()],
+            written: [rings[0].end(), rings[1].end()],
+        }
     }
 
     /// Bytes of output in memory.

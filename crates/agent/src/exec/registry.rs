@@ -112,7 +112,7 @@ impl Registry {
     /// Every exec, oldest first.
     pub fn describe(&self) -> Vec<ExecInfo> {
         let execs = hold(&self.execs);
-        execs.iter().map(|exec| ExecInfo { exec_id: exec.id.clone(), exit: exec.exit() }).collect()
+        execs.iter().map(|exec| exec.describe()).collect()
     }
 
     /// Cancels the execs that end with their connection.

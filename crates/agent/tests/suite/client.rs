@@ -208,6 +208,9 @@ pub fn shell(line: &str) -> ExecStart {
         stdin: Stdin::Null,
         ring_bytes: 1024 * 1024,
         end_with_connection: false,
+        detached: false,
+        tty: None,
+        user: None,
     }
 }
 

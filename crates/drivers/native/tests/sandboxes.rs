@@ -35,6 +35,9 @@ async fn run(guest: &Arc<dyn Guest>, argv: &[&str]) -> (Outcome, String) {
         drain: Duration::from_millis(200),
         stdin: false,
         kill_on_disconnect: true,
+        detached: false,
+        tty: None,
+        user: None,
     };
     let mut session = guest.exec(&spec).await.expect("the program starts");
     let mut output = Vec::new();

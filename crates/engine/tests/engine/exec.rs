@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::{Caller, ExecEvent, NewExec, WriteOptions};
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{EventKind, FileOp, Outcome, Reason, Sandbox};
@@ -136,13 +137,13 @@ async fn a_call_that_is_dropped_before_its_program_runs_leaves_no_program_behind
 
 #[tokio::test]
 async fn standard_input_reaches_the_program() {
-    use tokio::io::AsyncWriteExt;
     let (world, sandbox) = world().await;
     let new = NewExec { stdin: true, ..shell("cat") };
     let mut running = world.engine.exec(&nobody(), &sandbox.id, new).await.unwrap();
-    let mut stdin = running.stdin.take().unwrap();
-    stdin.write_all(b"typed").await.unwrap();
-    stdin.shutdown().await.unwrap();
+    let body = futures::stream::iter([Ok(Bytes::from_static(b"typed"))]).boxed();
+    let input = (body, true);
+    let sent = world.engine.exec_stdin(&nobody(), (&sandbox.id, &running.id), input).await;
+    assert_eq!(sent.unwrap(), 5);
     let first = running.events.next().await.unwrap().unwrap();
     assert_eq!(first, ExecEvent::Stdout("typed".into()));
 }

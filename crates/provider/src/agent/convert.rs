@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use model::{
     ExecProgram, ExecSpec, Failure, FileInfo, FileKind, FileMode, FileOp, Outcome, Reason,
-    StartFailure, Timestamp, Usage,
+    StartFailure, Timestamp, TtySize, Usage,
 };
 use proto::{Entry, EntryKind, ExecStart, FsOp, GuestError, GuestErrorKind, Program, Stdin};
 
-use crate::guest::ExecExit;
+use crate::guest::{ExecExit, ExecStatus, Offsets};
 
 /// Entries in one listing, and matches of one glob: what fits an answer of some megabytes.
 pub const LISTING_MAX: u32 = 100_000;
@@ -52,12 +52,16 @@ pub fn guest_error(error: GuestError) -> Failure {
         GuestErrorKind::PermissionDenied => Reason::PermissionDenied,
         GuestErrorKind::PathInvalid | GuestErrorKind::Invalid => Reason::PathInvalid,
         GuestErrorKind::NoSpace => Reason::NoSpace,
-        GuestErrorKind::TooLarge | GuestErrorKind::Limit => Reason::TooLarge,
+        GuestErrorKind::TooLarge | GuestErrorKind::Limit | GuestErrorKind::FellBehind => {
+            Reason::TooLarge
+        }
         GuestErrorKind::Exists => Reason::FileExists,
         GuestErrorKind::NotEmpty => Reason::DirectoryNotEmpty,
         GuestErrorKind::Busy => Reason::FileBusy,
         GuestErrorKind::ConnectionRefused => Reason::PortClosed,
         GuestErrorKind::NoSuchExec => Reason::ExecNotFound,
+        GuestErrorKind::NotRunning => Reason::ExecNotRunning,
+        GuestErrorKind::InputClosed => Reason::StdinClosed,
         GuestErrorKind::Internal => {
             return Failure::new(Reason::SandboxUnreachable, "the sandbox's agent failed")
                 .caused_by(bounded(error.message));
@@ -89,7 +93,26 @@ pub fn exec_start(spec: &ExecSpec) -> ExecStart {
         stdin: if spec.stdin { Stdin::Stream } else { Stdin::Null },
         ring_bytes: RING_BYTES,
         end_with_connection: spec.kill_on_disconnect,
+        detached: spec.detached,
+        tty: spec.tty.map(tty_size),
+        user: spec.user.clone(),
     }
+}
+
+/// A terminal's size as the agent is told.
+pub fn tty_size(size: TtySize) -> proto::TtySize {
+    proto::TtySize { cols: size.cols, rows: size.rows }
+}
+
+/// An exec that the agent remembers; nothing if its id is none of ours.
+pub fn exec_status(info: proto::ExecInfo) -> Option<ExecStatus> {
+    let offsets = |[stdout, stderr]: [u64; 2]| Offsets { stdout, stderr };
+    Some(ExecStatus {
+        id: info.exec_id.parse().ok()?,
+        exit: info.exit.map(exec_exit),
+        oldest: offsets(info.oldest),
+        written: offsets(info.written),
+    })
 }
 
 /// Whole milliseconds, at least one for what is more than nothing.
@@ -123,6 +146,7 @@ fn outcome(outcome: proto::Outcome) -> Outcome {
                 proto::StartFailure::NotFound => StartFailure::NotFound,
                 proto::StartFailure::NotExecutable => StartFailure::NotExecutable,
                 proto::StartFailure::BadWorkdir => StartFailure::BadWorkdir,
+                proto::StartFailure::BadUser => StartFailure::BadUser,
                 proto::StartFailure::Resources => StartFailure::Resources,
                 proto::StartFailure::Other => StartFailure::Other,
             };

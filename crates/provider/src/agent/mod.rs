@@ -8,8 +8,8 @@ mod convert;
 mod inbox;
 mod link;
 mod port;
+mod watch;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +17,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use model::{ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, SandboxPath};
+use model::{ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, SandboxPath, TtySize};
 use proto::{Kind, Reply, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::guest::{
-    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, Guest, Offsets, WriteOptions,
+    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, ExecStatus, Guest, Offsets, WatchStream,
+    WriteOptions,
 };
 pub use link::LinkError;
 use link::{Channel, Link};
@@ -58,10 +59,32 @@ impl AgentGuest {
         self.link.request(request)?.reply(deadline).await
     }
 
+    /// Sends bytes behind a request, and how many of them the other side has taken.
+    async fn send(&self, request: &Request, mut body: ByteStream) -> Result<u64, Failure> {
+        let channel = self.link.request(request)?;
+        let send = async {
+            while let Some(chunk) = body.next().await {
+                channel.send_data(chunk?).await?;
+            }
+            channel.send_end();
+            std::future::pending::<Result<Bytes, Failure>>().await
+        };
+        // The agent may refuse at any moment; then the rest of the body is not sent.
+        let item = tokio::select! {
+            item = channel.next() => item.ok_or_else(convert::connection_lost)?,
+            failed = send => return failed.map(|_| 0),
+        };
+        match (item.kind, serde_json::from_slice(&item.payload)) {
+            (Kind::Reply, Ok(Reply::Written { bytes })) => Ok(bytes),
+            (Kind::Reply, Ok(Reply::Error(error))) => Err(convert::guest_error(error)),
+            (Kind::Reset, _) => Err(convert::reset(&item.payload)),
+            (_, _) => Err(convert::protocol_broken("a count of bytes")),
+        }
+    }
+
     async fn follow(
         &self,
         request: &Request,
-        stdin: bool,
         end: Option<Duration>,
     ) -> Result<ExecSession, Failure> {
         let channel = Arc::new(self.link.request(request)?);
@@ -69,13 +92,9 @@ impl AgentGuest {
         let Reply::Started { stdout_offset, stderr_offset } = reply else {
             return Err(convert::protocol_broken("a started exec"));
         };
-        let stdin = stdin.then(|| -> Pin<Box<dyn AsyncWrite + Send>> {
-            Box::pin(port::writer(Arc::clone(&channel)))
-        });
         let deadline = end.map(|end| tokio::time::Instant::now() + end + REPORT_DEADLINE);
         Ok(ExecSession {
             events: exec_events(channel, deadline).boxed(),
-            stdin,
             start: Offsets { stdout: stdout_offset, stderr: stderr_offset },
         })
     }
@@ -177,7 +196,7 @@ impl Guest for AgentGuest {
     async fn exec(&self, spec: &ExecSpec) -> Result<ExecSession, Failure> {
         let request = Request::Exec(convert::exec_start(spec));
         let end = spec.timeout.map(|timeout| timeout + spec.grace + spec.drain);
-        let session = self.follow(&request, spec.stdin, end).await;
+        let session = self.follow(&request, end).await;
         session.map_err(|mut failure| {
             // The only limit that a start can hit is the number of execs.
             if failure.reason == Reason::TooLarge {
@@ -193,7 +212,37 @@ impl Guest for AgentGuest {
             stdout_offset: seen.stdout,
             stderr_offset: seen.stderr,
         };
-        self.follow(&request, false, None).await
+        self.follow(&request, None).await
+    }
+
+    async fn wait(&self, id: &ExecId) -> Result<ExecSession, Failure> {
+        self.follow(&Request::Wait { exec_id: id.to_string() }, None).await
+    }
+
+    async fn watch(&self, id: &ExecId, from: Offsets) -> Result<WatchStream, Failure> {
+        watch::watch(&self.link, id, from).await
+    }
+
+    async fn send_stdin(&self, id: &ExecId, body: ByteStream, close: bool) -> Result<u64, Failure> {
+        self.send(&Request::Input { exec_id: id.to_string(), close }, body).await
+    }
+
+    async fn signal(&self, id: &ExecId, signal: i32) -> Result<(), Failure> {
+        let request = Request::Signal { exec_id: id.to_string(), signal };
+        self.ask(&request, REPLY_DEADLINE).await.map(drop)
+    }
+
+    async fn resize(&self, id: &ExecId, size: TtySize) -> Result<(), Failure> {
+        let size = convert::tty_size(size);
+        let request = Request::Resize { exec_id: id.to_string(), size };
+        self.ask(&request, REPLY_DEADLINE).await.map(drop)
+    }
+
+    async fn execs(&self) -> Result<Vec<ExecStatus>, Failure> {
+        let Reply::Execs { execs } = self.ask(&Request::Execs, REPLY_DEADLINE).await? else {
+            return Err(convert::protocol_broken("the execs"));
+        };
+        Ok(execs.into_iter().filter_map(convert::exec_status).collect())
     }
 
     async fn cancel(&self, id: &ExecId) -> Result<(), Failure> {
@@ -243,29 +292,11 @@ impl Guest for AgentGuest {
         &self,
         path: &SandboxPath,
         options: WriteOptions,
-        mut body: ByteStream,
+        body: ByteStream,
     ) -> Result<u64, Failure> {
         let mode = options.mode.map(model::FileMode::bits);
         let request = Request::Write { path: path.to_string(), mode, parents: options.parents };
-        let channel = self.link.request(&request)?;
-        let send = async {
-            while let Some(chunk) = body.next().await {
-                channel.send_data(chunk?).await?;
-            }
-            channel.send_end();
-            std::future::pending::<Result<Bytes, Failure>>().await
-        };
-        // The agent may refuse at any moment; then the rest of the body is not sent.
-        let item = tokio::select! {
-            item = channel.next() => item.ok_or_else(convert::connection_lost)?,
-            failed = send => return failed.map(|_| 0),
-        };
-        match (item.kind, serde_json::from_slice(&item.payload)) {
-            (Kind::Reply, Ok(Reply::Written { bytes })) => Ok(bytes),
-            (Kind::Reply, Ok(Reply::Error(error))) => Err(convert::guest_error(error)),
-            (Kind::Reset, _) => Err(convert::reset(&item.payload)),
-            (_, _) => Err(convert::protocol_broken("a written file")),
-        }
+        self.send(&request, body).await
     }
 
     async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {

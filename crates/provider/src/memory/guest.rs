@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath,
+    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath, TtySize,
 };
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,8 @@ use super::program::{Channel, Running, Stdin, run};
 use super::{CLOSED_PORT, Listeners, locked, lost};
 use crate::contract::RuntimeStatus;
 use crate::guest::{
-    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, Guest, Offsets, WriteOptions,
+    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, ExecStatus, Guest, Offsets, WatchEvent,
+    WatchStream, WriteOptions,
 };
 
 /// What a pipe or a connection holds before its writer waits.
@@ -100,6 +102,16 @@ impl MemoryGuest {
         if self.is_connected() { Ok(()) } else { Err(lost()) }
     }
 
+    fn find(&self, id: &ExecId) -> Result<Arc<Running>, Failure> {
+        let unknown = || Failure::new(Reason::ExecNotFound, format!("exec not found: {id}"));
+        self.runtime.running(id).ok_or_else(unknown)
+    }
+
+    fn find_running(&self, id: &ExecId) -> Result<Arc<Running>, Failure> {
+        let over = || Failure::new(Reason::ExecNotRunning, format!("exec has ended: {id}"));
+        Some(self.find(id)?).filter(|running| running.is_running()).ok_or_else(over)
+    }
+
     /// Follows a program's log from the bytes on that were seen.
     fn follow(&self, running: Arc<Running>, seen: Offsets) -> ExecSession {
         let follower = Follower {
@@ -115,8 +127,16 @@ impl MemoryGuest {
             let goes_on = matches!(&event, Ok(ExecEvent::Stdout(_) | ExecEvent::Stderr(_)));
             Some((event, goes_on.then_some(follower)))
         });
-        ExecSession { events: events.boxed(), stdin: None, start: seen }
+        ExecSession { events: events.boxed(), start: seen }
     }
+}
+
+/// A session that passes on nothing but the end.
+fn only_the_exit(session: ExecSession) -> ExecSession {
+    let events = session.events.filter(|event| {
+        std::future::ready(!matches!(event, Ok(ExecEvent::Stdout(_) | ExecEvent::Stderr(_))))
+    });
+    ExecSession { events: events.boxed(), start: session.start }
 }
 
 struct Follower {
@@ -185,27 +205,112 @@ impl Guest for MemoryGuest {
 
     async fn exec(&self, spec: &ExecSpec) -> Result<ExecSession, Failure> {
         self.alive()?;
-        let running = Arc::new(Running::new());
-        locked(&self.runtime.execs).insert(spec.id.clone(), running.clone());
-        let (stdin, input): (_, Stdin) = if spec.stdin {
+        let (ours, input): (_, Stdin) = if spec.stdin || spec.tty.is_some() {
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-            (Some(Box::pin(ours) as _), Box::new(theirs))
+            (Some(ours), Box::new(theirs))
         } else {
             (None, Box::new(tokio::io::empty()))
         };
+        let running = Arc::new(Running::new(spec.tty, ours));
+        locked(&self.runtime.execs).insert(spec.id.clone(), running.clone());
+        let detached = spec.detached;
         let (runtime, program, spec) = (self.runtime.clone(), running.clone(), spec.clone());
         locked(&self.runtime.programs)
             .spawn(async move { run(&runtime, &program, &spec, input).await });
-        Ok(ExecSession { stdin, ..self.follow(running, Offsets::default()) })
+        let session = self.follow(running, Offsets::default());
+        Ok(if detached { only_the_exit(session) } else { session })
     }
 
     async fn attach(&self, id: &ExecId, seen: Offsets) -> Result<ExecSession, Failure> {
         self.alive()?;
-        let running = self
-            .runtime
-            .running(id)
-            .ok_or_else(|| Failure::new(Reason::ExecNotFound, format!("exec not found: {id}")))?;
-        Ok(self.follow(running, seen))
+        Ok(self.follow(self.find(id)?, seen))
+    }
+
+    async fn wait(&self, id: &ExecId) -> Result<ExecSession, Failure> {
+        self.alive()?;
+        Ok(only_the_exit(self.follow(self.find(id)?, Offsets::default())))
+    }
+
+    async fn watch(&self, id: &ExecId, from: Offsets) -> Result<WatchStream, Failure> {
+        self.alive()?;
+        let running = self.find(id)?;
+        let past = from.stdout > running.written(Channel::Stdout)
+            || from.stderr > running.written(Channel::Stderr);
+        if past {
+            return Err(Failure::invalid_field("offset", "it is past the end of the output"));
+        }
+        let mut next = from;
+        let events = self.follow(running, from).events.map_ok(move |event| match event {
+            ExecEvent::Stdout(bytes) => {
+                let offset = next.stdout;
+                next.stdout += bytes.len() as u64;
+                WatchEvent::Stdout { offset, bytes }
+            }
+            ExecEvent::Stderr(bytes) => {
+                let offset = next.stderr;
+                next.stderr += bytes.len() as u64;
+                WatchEvent::Stderr { offset, bytes }
+            }
+            ExecEvent::Exit(exit) => WatchEvent::Exit(exit),
+        });
+        Ok(events.boxed())
+    }
+
+    async fn send_stdin(
+        &self,
+        id: &ExecId,
+        mut body: ByteStream,
+        close: bool,
+    ) -> Result<u64, Failure> {
+        self.alive()?;
+        let running = self.find_running(id)?;
+        let mut input = running.input.lock().await;
+        let closed = || Failure::new(Reason::StdinClosed, format!("exec takes no input: {id}"));
+        let mut sent = 0;
+        let pipe = input.as_mut().ok_or_else(closed)?;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk?;
+            pipe.write_all(&chunk).await.map_err(|_| closed())?;
+            sent += chunk.len() as u64;
+        }
+        if close {
+            input.take();
+        }
+        Ok(sent)
+    }
+
+    async fn signal(&self, id: &ExecId, signal: i32) -> Result<(), Failure> {
+        self.alive()?;
+        self.find_running(id)?.signal.send_replace(signal);
+        Ok(())
+    }
+
+    async fn resize(&self, id: &ExecId, size: TtySize) -> Result<(), Failure> {
+        self.alive()?;
+        let running = self.find_running(id)?;
+        let mut tty = locked(&running.tty);
+        if tty.is_none() {
+            return Err(Failure::new(
+                Reason::ExecNotRunning,
+                format!("exec has no terminal: {id}"),
+            ));
+        }
+        *tty = Some(size);
+        Ok(())
+    }
+
+    async fn execs(&self) -> Result<Vec<ExecStatus>, Failure> {
+        self.alive()?;
+        let status = |(id, running): (&ExecId, &Arc<Running>)| ExecStatus {
+            id: id.clone(),
+            exit: locked(&running.log).exit.clone(),
+            oldest: Offsets::default(),
+            written: Offsets {
+                stdout: running.written(Channel::Stdout),
+                stderr: running.written(Channel::Stderr),
+            },
+        };
+        Ok(locked(&self.runtime.execs).iter().map(status).collect())
     }
 
     async fn cancel(&self, id: &ExecId) -> Result<(), Failure> {
@@ -273,7 +378,7 @@ impl Guest for MemoryGuest {
                     let (mut read, mut write) = tokio::io::split(theirs);
                     // Ends when either side closes; an echo has nobody to tell about it.
                     let _ = tokio::io::copy(&mut read, &mut write).await;
-                    let _ = tokio::io::AsyncWriteExt::shutdown(&mut write).await;
+                    let _ = write.shutdown().await;
                 });
             }
         }

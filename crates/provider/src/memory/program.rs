@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{ExecProgram, ExecSpec, Outcome, StartFailure, Usage};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use model::{ExecProgram, ExecSpec, Outcome, StartFailure, TtySize, Usage};
+use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::guest::Runtime;
 use super::locked;
 use crate::guest::ExecExit;
+
+/// The only user that there is.
+const USER: &str = "1000";
 
 /// How much `flood` writes at a time.
 const FLOOD_CHUNK: usize = 64 * 1024;
@@ -38,23 +41,39 @@ pub(super) struct Running {
     /// Counts the changes of the log.
     pub(super) changed: watch::Sender<u64>,
     pub(super) cancel: CancellationToken,
+    /// The caller's end of standard input, until it is closed.
+    pub(super) input: tokio::sync::Mutex<Option<DuplexStream>>,
+    /// The number of the last signal that was sent; 0 before the first.
+    pub(super) signal: watch::Sender<i32>,
+    /// The size of the terminal, if there is one.
+    pub(super) tty: Mutex<Option<TtySize>>,
 }
 
 impl Running {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(tty: Option<TtySize>, input: Option<DuplexStream>) -> Self {
         Self {
             log: Mutex::default(),
             changed: watch::Sender::new(0),
             cancel: CancellationToken::new(),
+            input: tokio::sync::Mutex::new(input),
+            signal: watch::Sender::new(0),
+            tty: Mutex::new(tty),
         }
     }
 
+    /// Whether it has not ended.
+    pub(super) fn is_running(&self) -> bool {
+        locked(&self.log).exit.is_none()
+    }
+
     fn write(&self, channel: Channel, bytes: impl Into<Bytes>) {
+        // A terminal merges the two.
+        let channel = if locked(&self.tty).is_some() { Channel::Stdout } else { channel };
         locked(&self.log).chunks.push((channel, bytes.into()));
         self.changed.send_modify(|count| *count += 1);
     }
 
-    fn written(&self, wanted: Channel) -> u64 {
+    pub(super) fn written(&self, wanted: Channel) -> u64 {
         let log = locked(&self.log);
         let of = log.chunks.iter().filter(|(channel, _)| *channel == wanted);
         of.map(|(_, bytes)| bytes.len() as u64).sum()
@@ -89,9 +108,17 @@ pub(super) async fn run(runtime: &Runtime, running: &Running, spec: &ExecSpec, s
         outcome = interpret(runtime, running, spec, stdin) => outcome,
         () = overdue => Outcome::TimedOut,
         () = running.cancel.cancelled() => Outcome::Canceled,
+        signal = signaled(running) => Outcome::Signaled(signal),
         () = runtime.ended() => return,
     };
     running.exit(outcome, started.elapsed());
+}
+
+/// A signal ends every program of the double.
+async fn signaled(running: &Running) -> i32 {
+    let mut signal = running.signal.subscribe();
+    let sent = signal.wait_for(|signal| *signal != 0).await;
+    sent.map_or(0, |signal| *signal)
 }
 
 async fn interpret(
@@ -100,6 +127,10 @@ async fn interpret(
     spec: &ExecSpec,
     mut stdin: Stdin,
 ) -> Outcome {
+    if let Some(user) = spec.user.as_deref().filter(|user| *user != USER) {
+        let message = format!("no such user: {user}");
+        return Outcome::StartFailed(StartFailure::BadUser, message);
+    }
     let workdir = spec.workdir.as_deref().unwrap_or("/workspace");
     if !runtime.files().is_directory(workdir) {
         let message = format!("no such directory: {workdir}");

@@ -31,6 +31,9 @@ fn spec(line: &str) -> ExecSpec {
         drain: Duration::ZERO,
         stdin: false,
         kill_on_disconnect: true,
+        detached: false,
+        tty: None,
+        user: None,
     }
 }
 

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use engine::{Caller, NewExec};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use model::{ExecResult, Failure, Outcome, Reason, SandboxId, StartFailure};
+use model::{Failure, Outcome, Reason, SandboxId};
 use serde_json::Value;
 
 use crate::envelope::RequestId;
@@ -66,19 +66,12 @@ async fn collected(
     let answer = convert::exec_result(&result, encoding);
     match &result.outcome {
         Outcome::TimedOut => Err(timed_out(id, &answer)),
-        Outcome::StartFailed(StartFailure::BadWorkdir, _) => Err(bad_workdir(&result).into()),
         Outcome::Exited(_)
         | Outcome::Signaled(_)
         | Outcome::OomKilled
         | Outcome::Canceled
         | Outcome::SandboxLost
-        | Outcome::StartFailed(
-            StartFailure::NotFound
-            | StartFailure::NotExecutable
-            | StartFailure::Resources
-            | StartFailure::Other,
-            _,
-        ) => Ok(axum::Json(answer).into_response()),
+        | Outcome::StartFailed(..) => Ok(axum::Json(answer).into_response()),
     }
 }
 
@@ -88,18 +81,4 @@ fn timed_out(id: &SandboxId, answer: &api::ExecResult) -> ApiError {
     };
     let failure = Failure::new(Reason::ExecTimeout, format!("exec timeout: {id}"));
     ApiError::from(failure).with_details(BTreeMap::from_iter(details))
-}
-
-fn bad_workdir(result: &ExecResult) -> Failure {
-    let problem = match &result.outcome {
-        Outcome::StartFailed(_, message) => message.as_str(),
-        Outcome::Exited(_)
-        | Outcome::Signaled(_)
-        | Outcome::TimedOut
-        | Outcome::OomKilled
-        | Outcome::Canceled
-        | Outcome::SandboxLost => "",
-    };
-    Failure::new(Reason::WorkdirInvalid, format!("invalid input: workdir: {problem}"))
-        .detail("field", "workdir")
 }

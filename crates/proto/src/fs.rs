@@ -1,0 +1,95 @@
+//! What is said about files: operations, and what is found.
+
+use serde::{Deserialize, Serialize};
+
+/// A file operation. Every path is resolved beneath the sandbox's root, as the configured user.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(tag = "fs", rename_all = "snake_case")]
+pub enum FsOp {
+    /// Describe one file; a symlink is described, not followed.
+    Stat {
+        /// The file.
+        path: String,
+    },
+    /// Describe what a directory holds, by name.
+    List {
+        /// The directory.
+        path: String,
+        /// At most so many entries; more is [`GuestErrorKind::Limit`].
+        limit: u32,
+    },
+    /// Remove a file, or a directory with all that is in it.
+    Delete {
+        /// What to remove.
+        path: String,
+        /// Whether a directory that is not empty may be removed.
+        recursive: bool,
+    },
+    /// Rename, replacing a file that is in the way.
+    Move {
+        /// The old name.
+        from: String,
+        /// The new name.
+        to: String,
+    },
+    /// Set permission bits; a symlink is followed.
+    Chmod {
+        /// The file.
+        path: String,
+        /// Permission bits, at most 07777.
+        mode: u32,
+    },
+    /// Files whose path matches; `*`, `?`, `[…]` stay within a name, `**` crosses directories.
+    Glob {
+        /// An absolute pattern.
+        pattern: String,
+        /// At most so many matches; more is [`GuestErrorKind::Limit`].
+        limit: u32,
+    },
+}
+
+/// What a directory entry is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A socket, device or pipe.
+    #[serde(other)]
+    Other,
+}
+
+/// A moment, as a file system keeps it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Stamp {
+    /// Seconds since 1970-01-01 UTC.
+    pub seconds: i64,
+    /// Nanoseconds past that second.
+    pub nanos: u32,
+}
+
+/// A described file. Listings carry one as JSON in each line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its absolute path in the sandbox.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Permission bits, without the type.
+    pub mode: u32,
+    /// Its owner, as the sandbox numbers users.
+    pub uid: u32,
+    /// Its group, as the sandbox numbers groups.
+    pub gid: u32,
+    /// When its contents last changed.
+    pub modified: Stamp,
+    /// Where a symlink points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symlink_target: Option<String>,
+}
