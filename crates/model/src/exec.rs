@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::id::ExecId;
+use crate::clock::Timestamp;
+use crate::id::{ExecId, SandboxId};
 
 /// A program to run in a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +103,57 @@ pub enum StartFailure {
     Other,
 }
 
+impl StartFailure {
+    const ALL: [Self; 6] = [
+        Self::NotFound,
+        Self::NotExecutable,
+        Self::BadWorkdir,
+        Self::BadUser,
+        Self::Resources,
+        Self::Other,
+    ];
+
+    /// The failure's word, in the store and on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::NotExecutable => "not_executable",
+            Self::BadWorkdir => "bad_workdir",
+            Self::BadUser => "bad_user",
+            Self::Resources => "resources",
+            Self::Other => "other",
+        }
+    }
+
+    /// The failure of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|failure| failure.word() == word)
+    }
+}
+
 impl Outcome {
+    /// The outcome of that [`word`](Self::word) and [`exit_code`](Self::exit_code), with what is
+    /// known about a program that never ran.
+    pub fn from_parts(
+        word: &str,
+        exit_code: i32,
+        failure: Option<(StartFailure, String)>,
+    ) -> Option<Self> {
+        Some(match word {
+            "exited" => Self::Exited(exit_code),
+            "signaled" => Self::Signaled(exit_code - 128),
+            "timed_out" => Self::TimedOut,
+            "oom_killed" => Self::OomKilled,
+            "canceled" => Self::Canceled,
+            "sandbox_lost" => Self::SandboxLost,
+            "start_failed" => {
+                let (failure, message) = failure?;
+                Self::StartFailed(failure, message)
+            }
+            _ => return None,
+        })
+    }
+
     /// The outcome's word on the wire.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -160,6 +211,42 @@ pub struct Usage {
     pub cpu: Duration,
     /// The largest resident set of any one of its processes, in bytes.
     pub memory_peak_bytes: u64,
+}
+
+/// An exec that outlives the call that started it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecRecord {
+    /// Which exec.
+    pub id: ExecId,
+    /// Where it runs.
+    pub sandbox: SandboxId,
+    /// Whether it was started in the background.
+    pub background: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// On whose behalf it was started.
+    pub owner: Option<String>,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// Its end, once it has ended.
+    pub end: Option<ExecEnd>,
+}
+
+/// The end of an exec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecEnd {
+    /// When it was written down.
+    pub at: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From its start to its end.
+    pub duration: Duration,
+    /// Bytes that it wrote to standard output.
+    pub stdout_bytes: u64,
+    /// Bytes that it wrote to standard error.
+    pub stderr_bytes: u64,
+    /// What it used.
+    pub usage: Usage,
 }
 
 /// An exec that has ended, with its output.
@@ -265,6 +352,29 @@ mod tests {
         assert_eq!(Outcome::Signaled(15).exit_code(), 143);
         assert_eq!(Outcome::TimedOut.exit_code(), 124);
         assert_eq!(Outcome::StartFailed(StartFailure::NotFound, String::new()).exit_code(), 127);
+    }
+
+    #[test]
+    fn an_outcome_is_made_again_from_its_parts() {
+        for outcome in [
+            Outcome::Exited(3),
+            Outcome::Signaled(15),
+            Outcome::TimedOut,
+            Outcome::OomKilled,
+            Outcome::Canceled,
+            Outcome::SandboxLost,
+            Outcome::StartFailed(StartFailure::BadUser, "no".into()),
+        ] {
+            let failure = match &outcome {
+                Outcome::StartFailed(failure, message) => Some((*failure, message.clone())),
+                _ => None,
+            };
+            let again = Outcome::from_parts(outcome.word(), outcome.exit_code(), failure);
+            assert_eq!(again, Some(outcome));
+        }
+        for failure in StartFailure::ALL {
+            assert_eq!(StartFailure::from_word(failure.word()), Some(failure));
+        }
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub mod sandbox;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{Event, EventKind};
-pub use exec::{ExecProgram, ExecResult, ExecSpec, Outcome, Output, StartFailure, TtySize, Usage};
+pub use exec::{
+    ExecEnd, ExecProgram, ExecRecord, ExecResult, ExecSpec, Outcome, Output, StartFailure, TtySize,
+    Usage,
+};
 pub use failure::{Failure, Retry};
 pub use file::{FileInfo, FileKind, FileMode, FileOp, FileReply, SandboxPath};
 pub use id::{ExecId, IdError, SandboxId};

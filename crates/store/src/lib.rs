@@ -5,7 +5,9 @@
 //! Nothing here knows providers, guests or HTTP; the engine is the only caller.
 
 mod database;
+mod execs;
 mod failure;
+mod keys;
 mod migrate;
 mod record;
 mod retention;
@@ -17,6 +19,7 @@ mod statement;
 mod value;
 
 pub use database::Store;
+pub use keys::{Inserted, Key};
 pub use record::{ACTOR_SYSTEM, AuditEntry, AuditRow, NewEvent, Record};
 pub use retention::Purged;
 pub use sandboxes::{ActiveCount, Limits, Shown, TransitionError};

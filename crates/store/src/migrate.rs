@@ -17,11 +17,18 @@ pub(crate) struct Migration {
 }
 
 /// Every step, in order.
-pub(crate) const MIGRATIONS_KNOWN: &[Migration] = &[Migration {
-    version: 1,
-    name: "sandboxes, events, audit",
-    text: include_str!("../../../migrations/0001_sandboxes_events_audit.sql"),
-}];
+pub(crate) const MIGRATIONS_KNOWN: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "sandboxes, events, audit",
+        text: include_str!("../../../migrations/0001_sandboxes_events_audit.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "execs, idempotency keys",
+        text: include_str!("../../../migrations/0002_execs_idempotency.sql"),
+    },
+];
 
 /// Applies what is missing, each step in a transaction of its own. A database that knows a step
 /// which this program does not is refused: it belongs to a newer one.

@@ -98,18 +98,18 @@ impl Store {
         if record.is_empty() {
             return Ok(());
         }
-        self.commit(record, None).await.map(drop)
+        self.commit(record, []).await.map(drop)
     }
 
-    /// Commits `record` and, with it, a statement that must change a row. False when it did not:
-    /// then nothing was written.
+    /// Commits `record` and, with it, statements each of which must change a row. False when one
+    /// did not: then nothing was written.
     pub(crate) async fn commit(
         &self,
         record: &Record,
-        change: Option<Statement>,
+        changes: impl IntoIterator<Item = Statement>,
     ) -> Result<bool, Failure> {
         let mut statements = statements(record);
-        statements.extend(change.map(Statement::must_change));
+        statements.extend(changes.into_iter().map(Statement::must_change));
         match self.database.write(statements).await? {
             Written::Committed(all) => {
                 let numbers = all.first().map(|done: &Done| done.rows.as_slice());

@@ -1,4 +1,4 @@
-//! Forgetting: rows of sandboxes that have ended and old events. Audit records are kept.
+//! Forgetting: rows of sandboxes and execs that have ended, old events and keys. Audit records are kept.
 
 use model::{Failure, Timestamp};
 
@@ -16,11 +16,13 @@ pub struct Purged {
 }
 
 impl Store {
-    /// Forgets sandboxes that ended and events that happened before `before`. Event numbers go
+    /// Forgets what ended, happened or was used before `before`. Event numbers go
     /// on where they were.
     pub async fn purge(&self, before: Timestamp) -> Result<Purged, Failure> {
         let forget = |sql| Statement::new(sql).bind(before.as_micros());
-        let statements = vec![forget(sql::PURGE_SANDBOXES), forget(sql::PURGE_EVENTS)];
+        let statements =
+            [sql::PURGE_SANDBOXES, sql::PURGE_EVENTS, sql::PURGE_EXECS, sql::PURGE_KEYS];
+        let statements = statements.map(forget).into();
         let written = self.database.write(statements).await?;
         Ok(Purged { sandboxes: written.changed_by(0), events: written.changed_by(1) })
     }

@@ -6,6 +6,7 @@ use model::{EndReason, Failure, Reason, Sandbox, SandboxId, Timestamp};
 
 use crate::database::Store;
 use crate::failure::damaged;
+use crate::keys::{Inserted, Key};
 use crate::record::Record;
 use crate::statement::Statement;
 use crate::value::Row;
@@ -52,20 +53,24 @@ impl Store {
     /// Stores a new sandbox with what is written down about it, if the limits leave room.
     ///
     /// Fails with [`TooManySandboxes`](Reason::TooManySandboxes) when they do not; nothing is
-    /// written then.
+    /// written then. Neither is it when `key` was used before: then the answer is what it made.
     pub async fn insert(
         &self,
         sandbox: &Sandbox,
-        limits: Limits,
+        (limits, key): (Limits, Option<&Key>),
         record: &Record,
-    ) -> Result<(), Failure> {
+    ) -> Result<Inserted<SandboxId>, Failure> {
         let row = row::bind_all(Statement::new(sql::INSERT_SANDBOX), sandbox)
             .bind(limits.total)
             .bind(limits.per_owner);
-        if self.commit(record, Some(row)).await? {
-            return Ok(());
+        let key_row = key.map(|key| key.row(sandbox.id.as_str(), sandbox.created_at));
+        if self.commit(record, key_row.into_iter().chain([row])).await? {
+            return Ok(Inserted::New);
         }
-        Err(self.too_many(sandbox, limits).await?)
+        match self.used(key).await? {
+            Some(id) => Ok(Inserted::Before(id)),
+            None => Err(self.too_many(sandbox, limits).await?),
+        }
     }
 
     async fn too_many(&self, sandbox: &Sandbox, limits: Limits) -> Result<Failure, Failure> {
@@ -105,7 +110,7 @@ impl Store {
             .bind(after.handle.as_deref())
             .bind(after.failure.as_ref().map(|(reason, _)| reason.word()))
             .bind(after.failure.as_ref().map(|(_, message)| message.as_str()));
-        match self.commit(record, Some(change)).await {
+        match self.commit(record, [change]).await {
             Ok(true) => Ok(after),
             Ok(false) => Err(TransitionError::Conflict),
             Err(failure) => Err(TransitionError::Failed(failure)),

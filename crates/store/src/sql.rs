@@ -10,6 +10,15 @@ macro_rules! columns {
     };
 }
 
+/// The columns of an exec in the order in which [`crate::execs`] reads them.
+macro_rules! exec_columns {
+    () => {
+        "id, sandbox, background, tty, owner, started_at, ended_at, outcome, exit_code, \
+         start_failure, message, duration_us, stdout_bytes, stderr_bytes, cpu_us, \
+         memory_peak_bytes"
+    };
+}
+
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
         $($(#[$doc])* pub(crate) const $name: &str = $text;)*
@@ -78,6 +87,43 @@ statements! {
     /// How many count, by provider.
     COUNT_BY_PROVIDER = "SELECT provider, COUNT(*) FROM sandboxes WHERE phase <> 'gone' \
                          GROUP BY provider";
+
+    /// Remembers what a key made, if it was not used before.
+    INSERT_KEY = "INSERT INTO idempotency_keys (scope, idempotency_key, fingerprint, target, at) \
+                  SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM idempotency_keys \
+                  WHERE scope = $1 AND idempotency_key = $2)";
+
+    /// What a key made.
+    KEY = "SELECT fingerprint, target FROM idempotency_keys \
+           WHERE scope = $1 AND idempotency_key = $2";
+
+    /// An exec that has not ended.
+    INSERT_EXEC = "INSERT INTO execs (id, sandbox, background, tty, owner, started_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6)";
+
+    /// The end of an exec, if it is not known yet.
+    END_EXEC = "UPDATE execs SET ended_at = $2, outcome = $3, exit_code = $4, \
+                start_failure = $5, message = $6, duration_us = $7, stdout_bytes = $8, \
+                stderr_bytes = $9, cpu_us = $10, memory_peak_bytes = $11 \
+                WHERE id = $1 AND ended_at IS NULL";
+
+    /// One exec of a sandbox.
+    EXEC = concat!("SELECT ", exec_columns!(), " FROM execs WHERE id = $1 AND sandbox = $2");
+
+    /// The execs of a sandbox.
+    EXECS = concat!(
+        "SELECT ", exec_columns!(), " FROM execs WHERE sandbox = $1 \
+         ORDER BY started_at DESC, id DESC LIMIT $2"
+    );
+
+    /// Execs whose end is not known.
+    OPEN_EXECS = concat!("SELECT ", exec_columns!(), " FROM execs WHERE ended_at IS NULL");
+
+    /// Forgets execs that ended before $1.
+    PURGE_EXECS = "DELETE FROM execs WHERE ended_at < $1";
+
+    /// Forgets keys that were used before $1.
+    PURGE_KEYS = "DELETE FROM idempotency_keys WHERE at < $1";
 
     /// An event, $1 behind the last number given out.
     INSERT_EVENT = "INSERT INTO events (seq, kind, sandbox, at, data) \

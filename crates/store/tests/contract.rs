@@ -59,7 +59,7 @@ fn record(kind: EventKind, sandbox: &Sandbox) -> Record {
 
 async fn insert(store: &Store, sandbox: &Sandbox) {
     let record = record(EventKind::SandboxCreated, sandbox);
-    store.insert(sandbox, Limits::default(), &record).await.unwrap();
+    store.insert(sandbox, (Limits::default(), None), &record).await.unwrap();
 }
 
 async fn moved(store: &Store, before: &Sandbox, phase: Phase) -> Sandbox {
@@ -118,7 +118,7 @@ async fn events_are_numbered_without_gaps_whatever_fails_in_between() {
     for second in 0..4 {
         let new = sandbox(second);
         let record = record(EventKind::SandboxCreated, &new);
-        let inserted = store.insert(&new, limits, &record).await;
+        let inserted = store.insert(&new, (limits, None), &record).await;
         assert_eq!(inserted.is_ok(), second < 2);
         store.append(&record).await.unwrap();
     }
@@ -161,7 +161,7 @@ async fn limits_count_what_is_not_over_in_all_and_of_one_owner() {
     insert(&store, &second).await;
     let refused = async |limits| {
         let new = sandbox(3);
-        let failure = store.insert(&new, limits, &Record::default()).await.unwrap_err();
+        let failure = store.insert(&new, (limits, None), &Record::default()).await.unwrap_err();
         assert_eq!(failure.reason, Reason::TooManySandboxes);
         assert_eq!(store.get(&new.id).await.unwrap(), None);
         failure.message
@@ -175,7 +175,7 @@ async fn limits_count_what_is_not_over_in_all_and_of_one_owner() {
 
     moved(&store, &first, Phase::Gone(EndReason::Requested)).await;
     let limits = Limits { total: 2, per_owner: 1 };
-    store.insert(&sandbox(3), limits, &Record::default()).await.unwrap();
+    store.insert(&sandbox(3), (limits, None), &Record::default()).await.unwrap();
     assert_eq!(store.count_by_provider().await.unwrap(), BTreeMap::from([("memory".into(), 2)]));
 }
 
@@ -326,7 +326,7 @@ async fn a_writer_that_is_cut_off_blocks_nobody_and_writes_all_or_nothing() {
     for micros in 0..100 {
         let row = sandbox(1);
         let new = record(EventKind::SandboxCreated, &row);
-        let insert = store.insert(&row, Limits::default(), &new);
+        let insert = store.insert(&row, (Limits::default(), None), &new);
         let _ = tokio::time::timeout(Duration::from_micros(micros * 10), insert).await;
     }
     store.append(&record(EventKind::ExecStarted, &sandbox(1))).await.unwrap();
