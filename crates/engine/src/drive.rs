@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use model::{Effect, Failure, Input, Phase, Reason, Sandbox, SandboxId, SandboxName};
 use provider::{Provider, RuntimeSpec, RuntimeStatus};
-use store::Limits;
+use store::{Inserted, Key, Limits};
 use tokio::sync::watch;
 
 use crate::chronicle;
@@ -24,6 +24,7 @@ use crate::request::Caller;
 pub(crate) struct Draft {
     pub(crate) row: Sandbox,
     pub(crate) caller: Caller,
+    pub(crate) key: Option<Key>,
 }
 
 /// Where a drive left its sandbox.
@@ -33,6 +34,18 @@ pub(crate) struct Settled {
     pub(crate) row: Option<Sandbox>,
     /// What went wrong first.
     pub(crate) failure: Option<Failure>,
+    /// The sandbox that the same request made before, so that this one was not made.
+    pub(crate) before: Option<SandboxId>,
+}
+
+impl Settled {
+    fn at(row: Sandbox) -> Self {
+        Self { row: Some(row), ..Self::default() }
+    }
+
+    fn failed(row: Option<Sandbox>, failure: Failure) -> Self {
+        Self { row, failure: Some(failure), before: None }
+    }
 }
 
 /// The drives that are under way.
@@ -70,10 +83,7 @@ pub(crate) struct Ticket(watch::Receiver<Option<Settled>>);
 impl Ticket {
     pub(crate) async fn wait(mut self) -> Settled {
         let settled = self.0.wait_for(Option::is_some).await.map(|settled| settled.clone());
-        settled
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| Settled { row: None, failure: Some(shutting_down()) })
+        settled.ok().flatten().unwrap_or_else(|| Settled::failed(None, shutting_down()))
     }
 }
 
@@ -121,14 +131,16 @@ impl Plane {
     }
 
     async fn create(&self, draft: Draft) -> Settled {
-        let Draft { row, caller } = draft;
+        let Draft { row, caller, key } = draft;
         let limits = Limits {
             total: self.options.max_sandboxes,
             per_owner: self.options.max_sandboxes_per_owner,
         };
         let record = chronicle::created(&row, &caller);
-        if let Err(failure) = self.store.insert(&row, limits, &record).await {
-            return Settled { row: None, failure: Some(failure) };
+        match self.store.insert(&row, (limits, key.as_ref()), &record).await {
+            Ok(Inserted::New) => {}
+            Ok(Inserted::Before(id)) => return Settled { before: Some(id), ..Settled::default() },
+            Err(failure) => return Settled::failed(None, failure),
         }
         self.due.notify_one();
         let name = row.name();
@@ -151,14 +163,14 @@ impl Plane {
         let id = row.id.clone();
         let mut settled = match self.feed(&id, Some(row.clone()), &news).await {
             Ok(fed) if fed.effect == Effect::Destroy => self.remove(fed.row, &caller).await,
-            Ok(fed) => Settled { row: Some(fed.row), failure: None },
+            Ok(fed) => Settled::at(fed.row),
             Err(failure) => {
                 // The row still says that the create is under way; reconciling ends it. Nothing
                 // may run meanwhile that nobody was told of.
                 self.erase(&row.provider, &name).await.unwrap_or_else(|error| {
                     tracing::warn!(sandbox = %id, %error, causes = error.causes(), "not removed");
                 });
-                Settled { row: None, failure: Some(failure) }
+                Settled::failed(None, failure)
             }
         };
         settled.failure = failure.or(settled.failure);
@@ -170,11 +182,11 @@ impl Plane {
         let caller = Caller::default();
         let fed = match self.feed(id, None, &News::new(Input::Retry, &caller)).await {
             Ok(fed) => fed,
-            Err(failure) => return Settled { row: None, failure: Some(failure) },
+            Err(failure) => return Settled::failed(None, failure),
         };
         match fed.effect {
             Effect::Destroy => self.remove(fed.row, &caller).await,
-            Effect::None | Effect::Create => Settled { row: Some(fed.row), failure: None },
+            Effect::None | Effect::Create => Settled::at(fed.row),
         }
     }
 
@@ -186,14 +198,14 @@ impl Plane {
                 "the runtime could not be removed, it is tried again");
             locked(&self.retries).failed(&id, self.clock.now());
             self.due.notify_one();
-            return Settled { row: Some(row), failure: Some(failure) };
+            return Settled::failed(Some(row), failure);
         }
         match self.feed(&id, Some(row), &News::new(Input::Destroyed, caller)).await {
-            Ok(fed) => Settled { row: Some(fed.row), failure: None },
+            Ok(fed) => Settled::at(fed.row),
             Err(failure) => {
                 locked(&self.retries).failed(&id, self.clock.now());
                 self.due.notify_one();
-                Settled { row: None, failure: Some(failure) }
+                Settled::failed(None, failure)
             }
         }
     }
@@ -236,7 +248,7 @@ async fn drive(mut leave: Leave, draft: Option<Draft>, outcome: watch::Sender<Op
     while plane.drives.again(&id) {
         let first = settled.failure.take();
         // A sandbox that never got a row has nothing to be settled.
-        if settled.row.is_some() || first.is_none() {
+        if settled.before.is_none() && (settled.row.is_some() || first.is_none()) {
             settled = plane.round(&id).await;
         }
         settled.failure = first.or(settled.failure);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Clock, Event, ExecId, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox, SandboxId,
-    SandboxPath, Timestamp,
+    Clock, Event, ExecId, ExecRecord, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox,
+    SandboxId, SandboxPath, Timestamp, TtySize,
 };
-use provider::{ByteRange, ByteStream, Duplex, Provider, WriteOptions};
+use provider::{ByteRange, ByteStream, Duplex, Provider, WatchStream, WriteOptions};
 use store::Store;
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ use crate::admission::Admission;
 use crate::exec::RunningExec;
 use crate::files::StatsSample;
 use crate::options::EngineOptions;
+use crate::output::OutputRange;
 use crate::plane::Plane;
 use crate::providers::{ProviderReport, Providers};
 use crate::reconcile::Reconciled;
@@ -163,6 +164,74 @@ impl Engine {
         new: NewExec,
     ) -> Result<ExecResult, Failure> {
         self.plane.op("exec", caller, Some(id), self.plane.exec_collect(caller, id, new)).await
+    }
+
+    /// Starts a program that goes on by itself, and returns once it runs.
+    pub async fn exec_background(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        new: NewExec,
+    ) -> Result<ExecRecord, Failure> {
+        self.plane.op("exec", caller, Some(id), self.plane.exec_background(caller, id, new)).await
+    }
+
+    /// The execs of a sandbox that may outlive the calls that started them, the newest first.
+    pub async fn execs(&self, caller: &Caller, id: &SandboxId) -> Result<Vec<ExecRecord>, Failure> {
+        self.plane.op("exec.list", caller, Some(id), self.plane.exec_records(id)).await
+    }
+
+    /// One of them.
+    pub async fn exec_record(
+        &self,
+        caller: &Caller,
+        (id, exec): (&SandboxId, &ExecId),
+    ) -> Result<ExecRecord, Failure> {
+        self.plane.op("exec.get", caller, Some(id), self.plane.exec_record((id, exec))).await
+    }
+
+    /// A program's output: what is still kept of it, then what comes.
+    pub async fn exec_output(
+        &self,
+        caller: &Caller,
+        (id, exec): (&SandboxId, &ExecId),
+        range: OutputRange,
+    ) -> Result<WatchStream, Failure> {
+        let output = self.plane.exec_output((id, exec), range);
+        self.plane.op("exec.output", caller, Some(id), output).await
+    }
+
+    /// Ends a program with all that it started, and returns once it has ended; one that has ended
+    /// is fine.
+    pub async fn exec_kill(
+        &self,
+        caller: &Caller,
+        (id, exec): (&SandboxId, &ExecId),
+    ) -> Result<ExecRecord, Failure> {
+        let kill = self.plane.exec_kill(caller, (id, exec));
+        self.plane.op("exec.kill", caller, Some(id), kill).await
+    }
+
+    /// Sends a signal to a program.
+    pub async fn exec_signal(
+        &self,
+        caller: &Caller,
+        (id, exec): (&SandboxId, &ExecId),
+        signal: i32,
+    ) -> Result<(), Failure> {
+        let send = self.plane.exec_signal(caller, (id, exec), signal);
+        self.plane.op("exec.signal", caller, Some(id), send).await
+    }
+
+    /// Sets the size of a program's terminal.
+    pub async fn exec_resize(
+        &self,
+        caller: &Caller,
+        (id, exec): (&SandboxId, &ExecId),
+        size: TtySize,
+    ) -> Result<(), Failure> {
+        let resize = self.plane.exec_resize((id, exec), size);
+        self.plane.op("exec.resize", caller, Some(id), resize).await
     }
 
     /// Writes to a program's standard input, and closes it behind that if asked to; how many

@@ -1,17 +1,18 @@
 //! Running a program in a sandbox, up to the point where it runs. [`crate::follow`] takes over
-//! from there.
+//! from there, and [`crate::execs`] has what is done to programs that run.
 
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use model::{
-    EventKind, ExecId, ExecResult, ExecSpec, Failure, Outcome, Output, Reason, Sandbox, SandboxId,
-    StartFailure,
+    EventKind, ExecId, ExecRecord, ExecResult, ExecSpec, Failure, Outcome, Output, Reason, Sandbox,
+    SandboxId, StartFailure,
 };
 use provider::{ExecEvent, ExecSession, Guest, Offsets};
-use store::AuditEntry;
+use store::{AuditEntry, Inserted};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chronicle::{self, facts};
@@ -19,7 +20,7 @@ use crate::follow::Follower;
 use crate::guests::is_lost;
 use crate::plane::{Plane, locked};
 use crate::refuse::shutting_down;
-use crate::request::{Caller, NewExec};
+use crate::request::{Caller, IdempotencyKey, NewExec};
 use crate::validate;
 
 /// Pieces of output between the agent and a slow caller; more are not taken from the agent.
@@ -47,8 +48,27 @@ pub(crate) struct Run {
     pub(crate) row: Sandbox,
     pub(crate) spec: ExecSpec,
     pub(crate) caller: Caller,
-    /// The program without its contents, for the audit trail.
-    pub(crate) digest: String,
+    /// The program without its contents, for the audit trail. Absent after a restart.
+    pub(crate) digest: Option<String>,
+    /// What it reads first and only.
+    pub(crate) input: Option<Bytes>,
+    /// The caller's key for the request that starts it.
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+impl Run {
+    /// Whether the program may outlive the call that started it, so that it has a row and its
+    /// output is kept after its end.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.spec.kill_on_disconnect
+    }
+}
+
+/// What became of a start.
+enum Begun {
+    Started(Arc<dyn Guest>, ExecSession),
+    /// The caller's key had started this one before.
+    Before(ExecId),
 }
 
 impl Plane {
@@ -60,19 +80,59 @@ impl Plane {
         id: &SandboxId,
         new: NewExec,
     ) -> Result<RunningExec, Failure> {
-        let exec_id = ExecId::random(&mut rand::rng());
-        let digest = chronicle::program_digest(&new.program);
-        let spec = validate::exec(&self.options, exec_id.clone(), new)?;
-        let row = self.at_work(id).await?;
-        let run = Run { row, spec, caller: caller.clone(), digest };
-        let (begun, answer) = oneshot::channel();
+        let run = self.run(caller, id, NewExec { idempotency_key: None, ..new }).await?;
+        let exec_id = run.spec.id.clone();
         let (pieces, receiver) = mpsc::channel(PIECES);
-        self.tasks.spawn(attend(self.clone(), run, begun, pieces))?;
-        answer.await.map_err(|_| shutting_down())??;
-        let events = futures::stream::unfold(receiver, |mut receiver| async {
+        self.begin_attended(run, pieces).await?;
+        let events = stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|event| (event, receiver))
         });
         Ok(RunningExec { id: exec_id, events: events.boxed() })
+    }
+
+    /// Starts a program that nobody follows, and returns once it runs. A start under a key that
+    /// was used before starts nothing.
+    pub(crate) async fn exec_background(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &SandboxId,
+        new: NewExec,
+    ) -> Result<ExecRecord, Failure> {
+        let new = NewExec { kill_on_disconnect: false, ..new };
+        let mut run = self.run(caller, id, new).await?;
+        run.spec.detached = true;
+        let exec_id = run.spec.id.clone();
+        // Dropped at once: a detached program has no output to be passed on.
+        let (pieces, _) = mpsc::channel(1);
+        let exec_id = self.begin_attended(run, pieces).await?.unwrap_or(exec_id);
+        self.kept_exec(id, &exec_id).await
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &SandboxId,
+        mut new: NewExec,
+    ) -> Result<Run, Failure> {
+        let exec_id = ExecId::random(&mut rand::rng());
+        let digest = Some(chronicle::program_digest(&new.program));
+        let (input, key) = (new.input.take(), new.idempotency_key.take());
+        new.stdin |= input.is_some();
+        let spec = validate::exec(&self.options, exec_id, new)?;
+        let row = self.at_work(id).await?;
+        Ok(Run { row, spec, caller: caller.clone(), digest, input, key })
+    }
+
+    /// Starts the program in a task that follows it to its end; returns once it runs, with the id
+    /// of the exec that the same request had started before.
+    async fn begin_attended(
+        self: &Arc<Self>,
+        run: Run,
+        pieces: mpsc::Sender<Result<ExecEvent, Failure>>,
+    ) -> Result<Option<ExecId>, Failure> {
+        let (begun, answer) = oneshot::channel();
+        self.tasks.spawn(attend(self.clone(), run, begun, pieces))?;
+        answer.await.map_err(|_| shutting_down())?
     }
 
     /// Runs a program to its end and keeps its output, within the limit for each stream.
@@ -109,21 +169,47 @@ impl Plane {
 
     /// Writes down that a program starts, and then starts it: what cannot be written down does
     /// not happen. Writing and connecting wait for the slower of the two only.
-    async fn begin(self: &Arc<Self>, run: &Run) -> Result<(Arc<dyn Guest>, ExecSession), Failure> {
-        let noted = self.journal.write(self.note(run, None));
-        let (noted, guest) = tokio::join!(noted, self.guest(&run.row));
-        noted?;
+    async fn begin(self: &Arc<Self>, run: &Run) -> Result<Begun, Failure> {
+        let (noted, guest) = tokio::join!(self.note_start(run), self.guest(&run.row));
+        if let Some(before) = noted? {
+            return Ok(Begun::Before(before));
+        }
         let started = match guest {
             Ok(guest) => self.start(run, guest).await,
             Err(failure) => Err(failure),
         };
-        if let Err(failure) = &started {
-            let end = Some((EventKind::ExecFailed, failure.reason.word(), None));
-            if let Err(error) = self.journal.write(self.note(run, end)).await {
-                tracing::warn!(exec = %run.spec.id, %error, "an end was not written down");
+        match started {
+            Ok((guest, session)) => Ok(Begun::Started(guest, session)),
+            Err(failure) => {
+                let message = failure.message.clone();
+                let outcome = Outcome::StartFailed(StartFailure::Other, message);
+                self.note_end(run, failure.reason.word(), &crate::follow::nothing(outcome)).await;
+                Err(failure)
             }
         }
-        started
+    }
+
+    /// Writes a start down; the exec that the caller's key had started before, if any.
+    async fn note_start(&self, run: &Run) -> Result<Option<ExecId>, Failure> {
+        let record = self.note(run, None);
+        if !run.is_kept() {
+            return self.journal.write(record).await.map(|()| None);
+        }
+        let row = ExecRecord {
+            id: run.spec.id.clone(),
+            sandbox: run.row.id.clone(),
+            background: run.spec.detached,
+            tty: run.spec.tty.is_some(),
+            owner: run.caller.owner.clone(),
+            started_at: self.clock.now(),
+            end: None,
+        };
+        let scope = || format!("exec {}", run.row.id);
+        let key = run.key.as_ref().map(|key| key.within(&run.caller, &scope()));
+        match self.store.insert_exec(&row, key.as_ref(), &record).await? {
+            Inserted::New => Ok(None),
+            Inserted::Before(id) => Ok(Some(id)),
+        }
     }
 
     /// Starts the program. A connection that is lost meanwhile leaves open whether the agent has
@@ -154,21 +240,20 @@ impl Plane {
     pub(crate) fn note(
         &self,
         run: &Run,
-        end: Option<(EventKind, &str, Option<&Outcome>)>,
+        end: Option<(EventKind, &str, &Outcome)>,
     ) -> store::Record {
         let mut data = facts([("exec_id", run.spec.id.to_string())]);
         let (kind, word) = match end {
             None => (EventKind::ExecStarted, "started"),
             Some((kind, word, outcome)) => {
                 data.insert("outcome".into(), word.into());
-                if let Some(outcome) = outcome {
-                    data.insert("exit_code".into(), outcome.exit_code().to_string());
-                }
+                data.insert("exit_code".into(), outcome.exit_code().to_string());
                 (kind, word)
             }
         };
+        let digest = run.digest.as_deref().unwrap_or("(started before a restart)");
         let entry = AuditEntry {
-            detail: format!("{} {}", run.spec.id, run.digest),
+            detail: format!("{} {digest}", run.spec.id),
             ..chronicle::audit(&run.caller, "exec", word, self.clock.now())
         };
         chronicle::inside(&run.row.id, Some((kind, data)), entry)
@@ -192,18 +277,35 @@ fn callers_mistake(outcome: &Outcome) -> Option<Failure> {
 /// Starts a program, tells its caller, and follows it to its end.
 async fn attend(
     plane: Arc<Plane>,
-    run: Run,
-    begun: oneshot::Sender<Result<(), Failure>>,
+    mut run: Run,
+    begun: oneshot::Sender<Result<Option<ExecId>, Failure>>,
     pieces: mpsc::Sender<Result<ExecEvent, Failure>>,
 ) {
+    let _followed = plane.followed.enter(&run.spec.id);
     match plane.begin(&run).await {
-        Ok((guest, session)) => {
+        Ok(Begun::Started(guest, session)) => {
             // If the caller has left, so has the receiver of the pieces, and the follower acts.
-            let _ = begun.send(Ok(()));
-            Follower::new(plane, run, guest, pieces).follow(session).await;
+            let _ = begun.send(Ok(None));
+            let input = run.input.take();
+            let fed = feed(guest.clone(), run.spec.id.clone(), input);
+            let follow = Follower::new(plane.clone(), run, guest, Some(pieces)).follow(session);
+            tokio::join!(follow, fed);
+        }
+        Ok(Begun::Before(id)) => {
+            let _ = begun.send(Ok(Some(id)));
         }
         Err(failure) => {
             let _ = begun.send(Err(failure));
+        }
+    }
+}
+
+/// Gives the program what it reads. A program that ends before it has read all has had enough.
+async fn feed(guest: Arc<dyn Guest>, id: ExecId, input: Option<Bytes>) {
+    if let Some(input) = input {
+        let body = stream::iter([Ok(input)]).boxed();
+        if let Err(failure) = guest.send_stdin(&id, body, true).await {
+            tracing::debug!(exec = %id, error = %failure, "the input was not read to its end");
         }
     }
 }

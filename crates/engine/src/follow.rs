@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use model::{EventKind, Failure, Outcome, Phase, Usage};
+use model::{EventKind, ExecEnd, Failure, Outcome, Phase, Usage};
 use provider::{ExecEvent, ExecExit, ExecSession, Guest, Offsets};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -49,12 +49,19 @@ enum Next {
 }
 
 impl Follower {
-    pub(crate) fn new(plane: Arc<Plane>, run: Run, guest: Arc<dyn Guest>, caller: Pieces) -> Self {
+    pub(crate) fn new(
+        plane: Arc<Plane>,
+        run: Run,
+        guest: Arc<dyn Guest>,
+        caller: Option<Pieces>,
+    ) -> Self {
         let started = Instant::now();
         let spec = &run.spec;
         let longest = |timeout: Duration| timeout + spec.grace + spec.drain + OVERDUE;
         let overdue = spec.timeout.and_then(|timeout| started.checked_add(longest(timeout)));
-        Self { plane, run, guest, caller: Some(caller), seen: Offsets::default(), started, overdue }
+        // The output of a detached program is not passed on to anybody.
+        let caller = caller.filter(|_| !run.spec.detached);
+        Self { plane, run, guest, caller, seen: Offsets::default(), started, overdue }
     }
 
     pub(crate) async fn follow(mut self, mut session: ExecSession) {
@@ -62,7 +69,11 @@ impl Follower {
             match self.next(&mut session).await {
                 Next::Event(ExecEvent::Exit(exit)) => return self.end(exit).await,
                 Next::Event(output) => self.pass(output).await,
-                Next::CallerLeft => self.abandon().await,
+                Next::CallerLeft => {
+                    if let Some(waiting) = self.abandon().await {
+                        session = waiting;
+                    }
+                }
                 Next::ConnectionLost => match self.resume().await {
                     Some(resumed) => session = resumed,
                     None => return self.lose().await,
@@ -123,13 +134,16 @@ impl Follower {
         }
     }
 
-    /// Goes on without the caller: ends the program if that was asked for.
-    async fn abandon(&mut self) {
+    /// Goes on without the caller: ends the program if that was asked for, else leaves its output
+    /// to those who ask for it later, with a session that waits for its end alone.
+    async fn abandon(&mut self) -> Option<ExecSession> {
         self.caller = None;
+        // If the connection is lost it is made again, and this with it.
         if self.run.spec.kill_on_disconnect {
-            // If the connection is lost it is made again, and this with it.
             let _ = self.guest.cancel(&self.run.spec.id).await;
+            return None;
         }
+        self.guest.wait(&self.run.spec.id).await.ok()
     }
 
     /// Follows the program over a new connection; `None` when it or its sandbox is gone.
@@ -161,11 +175,14 @@ impl Follower {
 
     async fn attach(&mut self) -> Result<ExecSession, Failure> {
         self.guest = self.plane.guest(&self.run.row).await?;
+        if self.caller.is_none() {
+            if self.run.spec.kill_on_disconnect {
+                let _ = self.guest.cancel(&self.run.spec.id).await;
+            }
+            return self.guest.wait(&self.run.spec.id).await;
+        }
         let session = self.guest.attach(&self.run.spec.id, self.seen).await?;
         self.seen = session.start;
-        if self.caller.is_none() {
-            self.abandon().await;
-        }
         Ok(session)
     }
 
@@ -175,17 +192,36 @@ impl Follower {
             return;
         }
         let exit = ExecExit {
-            outcome: Outcome::SandboxLost,
             duration: self.started.elapsed(),
             stdout_bytes: self.seen.stdout,
             stderr_bytes: self.seen.stderr,
-            usage: Usage::default(),
+            ..nothing(Outcome::SandboxLost)
         };
         self.end(exit).await;
     }
 
-    /// Writes the end down, tells the caller, and lets the agent forget the program.
+    /// Writes the end down, tells the caller, and lets the agent forget a program whose output
+    /// nobody can ask for later.
     async fn end(self, exit: ExecExit) {
+        self.plane.note_end(&self.run, exit.outcome.word(), &exit).await;
+        let forget = !self.run.is_kept() && exit.outcome != Outcome::SandboxLost;
+        if let Some(caller) = &self.caller {
+            tokio::select! {
+                _ = caller.send(Ok(ExecEvent::Exit(exit))) => {}
+                () = self.plane.stop.cancelled() => {}
+            }
+        }
+        if forget {
+            // An agent that is out of reach keeps what it has until its sandbox ends.
+            let _ = self.guest.release(&self.run.spec.id).await;
+        }
+    }
+}
+
+impl Plane {
+    /// Writes the end of a program down, in a word that is the outcome's or says why it never
+    /// began. What cannot be written down has happened all the same.
+    pub(crate) async fn note_end(&self, run: &Run, word: &str, exit: &ExecExit) {
         let kind = match &exit.outcome {
             Outcome::Exited(_) | Outcome::Signaled(_) | Outcome::OomKilled | Outcome::Canceled => {
                 EventKind::ExecCompleted
@@ -193,21 +229,34 @@ impl Follower {
             Outcome::TimedOut => EventKind::ExecTimeout,
             Outcome::SandboxLost | Outcome::StartFailed(..) => EventKind::ExecFailed,
         };
-        let end = Some((kind, exit.outcome.word(), Some(&exit.outcome)));
-        if let Err(failure) = self.plane.journal.write(self.plane.note(&self.run, end)).await {
-            let exec = &self.run.spec.id;
+        let record = self.note(run, Some((kind, word, &exit.outcome)));
+        let written = if run.is_kept() {
+            let end = ExecEnd {
+                at: self.clock.now(),
+                outcome: exit.outcome.clone(),
+                duration: exit.duration,
+                stdout_bytes: exit.stdout_bytes,
+                stderr_bytes: exit.stderr_bytes,
+                usage: exit.usage,
+            };
+            self.store.end_exec(&run.spec.id, &end, &record).await.map(drop)
+        } else {
+            self.journal.write(record).await
+        };
+        if let Err(failure) = written {
+            let exec = &run.spec.id;
             tracing::warn!(%exec, error = %failure, "an end was not written down");
         }
-        let lost = exit.outcome == Outcome::SandboxLost;
-        if let Some(caller) = &self.caller {
-            tokio::select! {
-                _ = caller.send(Ok(ExecEvent::Exit(exit))) => {}
-                () = self.plane.stop.cancelled() => {}
-            }
-        }
-        if !lost {
-            // An agent that is out of reach keeps what it has until its sandbox ends.
-            let _ = self.guest.release(&self.run.spec.id).await;
-        }
+    }
+}
+
+/// The end of a program of which nothing else is known.
+pub(crate) fn nothing(outcome: Outcome) -> ExecExit {
+    ExecExit {
+        outcome,
+        duration: Duration::ZERO,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        usage: Usage::default(),
     }
 }

@@ -18,6 +18,7 @@ mod guests;
 mod journal;
 mod op;
 mod options;
+mod output;
 mod plane;
 mod providers;
 mod reap;
@@ -33,7 +34,11 @@ pub use engine::Engine;
 pub use exec::RunningExec;
 pub use files::StatsSample;
 pub use options::EngineOptions;
-pub use provider::{ByteRange, ByteStream, Duplex, ExecEvent, ExecExit, WriteOptions};
+pub use output::OutputRange;
+pub use provider::{
+    ByteRange, ByteStream, Duplex, ExecEvent, ExecExit, Offsets, WatchEvent, WatchStream,
+    WriteOptions,
+};
 pub use providers::ProviderReport;
 pub use reconcile::Reconciled;
-pub use request::{Caller, ListFilter, NewExec, NewSandbox};
+pub use request::{Caller, IdempotencyKey, ListFilter, NewExec, NewSandbox};

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::Drives;
+use crate::execs::Followed;
 use crate::files::Samples;
 use crate::guests::Guests;
 use crate::journal::Journal;
@@ -36,6 +37,7 @@ pub(crate) struct Plane {
     pub(crate) retries: Mutex<Retries>,
     pub(crate) guests: Mutex<Guests>,
     pub(crate) samples: Mutex<Samples>,
+    pub(crate) followed: Followed,
 }
 
 /// The value behind a lock. No code panics while it holds one of the plane's.
@@ -64,6 +66,7 @@ impl Plane {
             retries: Mutex::default(),
             guests: Mutex::default(),
             samples: Mutex::new(HashMap::new()),
+            followed: Followed::default(),
         }
     }
 

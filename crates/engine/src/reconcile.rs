@@ -61,6 +61,7 @@ impl Plane {
         for (_, provider) in self.providers.iter() {
             sum = sum.add(&self.remove_orphans(provider).await);
         }
+        self.resume_execs().await?;
         Ok(sum)
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::ExecProgram;
+use bytes::Bytes;
+use model::{ExecProgram, TtySize};
+use store::Key;
 
 /// On whose behalf something is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,27 @@ pub struct Caller {
     pub owner: Option<String>,
     /// The request's id, for the log and the audit trail.
     pub request_id: Option<String>,
+}
+
+/// A caller's word for one request, and what tells that request from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The word.
+    pub key: String,
+    /// A digest of the request.
+    pub fingerprint: String,
+}
+
+impl IdempotencyKey {
+    /// The key among those of one caller for one kind of request.
+    pub(crate) fn within(&self, caller: &Caller, kind: &str) -> Key {
+        let owner = caller.owner.as_deref().unwrap_or_default();
+        Key {
+            scope: format!("{kind} {owner}"),
+            key: self.key.clone(),
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
 }
 
 /// A sandbox that should be made.
@@ -31,6 +54,8 @@ pub struct NewSandbox {
     pub owner: Option<String>,
     /// The caller's own labels.
     pub metadata: BTreeMap<String, String>,
+    /// Under the same key the same request makes one sandbox, however often it is sent.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// A program that should be run.
@@ -44,10 +69,18 @@ pub struct NewExec {
     pub workdir: Option<String>,
     /// How long it may run; the configured default, else the configured maximum, when absent.
     pub timeout: Option<Duration>,
+    /// What it reads first and only, if that is known already.
+    pub input: Option<Bytes>,
     /// Whether the caller will send standard input.
     pub stdin: bool,
+    /// The terminal it gets, if any.
+    pub tty: Option<TtySize>,
+    /// The user it runs as, by name or number; the image's when absent.
+    pub user: Option<String>,
     /// Whether the program is ended when the caller goes away.
     pub kill_on_disconnect: bool,
+    /// Under the same key the same request starts one program in the background.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl NewExec {
@@ -58,8 +91,12 @@ impl NewExec {
             env: Vec::new(),
             workdir: None,
             timeout: None,
+            input: None,
             stdin: false,
+            tty: None,
+            user: None,
             kill_on_disconnect: true,
+            idempotency_key: None,
         }
     }
 }

@@ -22,7 +22,26 @@ impl Plane {
         new: NewSandbox,
     ) -> Result<Sandbox, Failure> {
         let draft = self.draft(caller, new)?;
-        self.launch(draft)?.wait().await.running()
+        let settled = self.launch(draft)?.wait().await;
+        match &settled.before {
+            Some(id) => self.made_before(id).await,
+            None => settled.running(),
+        }
+    }
+
+    /// The answer to a request that has been sent before: the sandbox once it runs, or what kept
+    /// it from running.
+    async fn made_before(self: &Arc<Self>, id: &SandboxId) -> Result<Sandbox, Failure> {
+        let row = self.row(id).await?;
+        if row.phase == Phase::Starting {
+            return self.settle(id)?.wait().await.running();
+        }
+        match (row.phase, &row.failure) {
+            (Phase::Stopping(EndReason::Failed) | Phase::Gone(EndReason::Failed), Some(why)) => {
+                Err(Failure::new(why.0, why.1.clone()))
+            }
+            _ => Ok(row),
+        }
     }
 
     fn draft(&self, caller: &Caller, new: NewSandbox) -> Result<Draft, Failure> {
@@ -55,7 +74,8 @@ impl Plane {
             handle: None,
             failure: None,
         };
-        Ok(Draft { row, caller: caller.clone() })
+        let key = new.idempotency_key.map(|key| key.within(caller, "sandbox"));
+        Ok(Draft { row, caller: caller.clone(), key })
     }
 
     /// Ends a sandbox; with `wait`, returns when it is gone.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    ExecId, ExecProgram, ExecSpec, Failure, Reason, Resources, SandboxPath, format_duration,
+    ExecId, ExecProgram, ExecSpec, Failure, Reason, Resources, SandboxPath, TtySize,
+    format_duration,
 };
 
 use crate::options::EngineOptions;
@@ -36,6 +37,12 @@ const ARGS_BYTES_MAX: usize = 1024 * 1024;
 
 /// The most arguments, and the most environment entries: their pointers take room as well.
 const ARGS_MAX: usize = 16 * 1024;
+
+/// The largest terminal in either direction: far beyond any screen, and what `stty` prints well.
+const TTY_CELLS_MAX: u16 = 9999;
+
+/// The longest user with its group, in bytes: two names of the length that systems allow.
+const USER_BYTES_MAX: usize = 65;
 
 /// The limits of a new sandbox.
 pub(crate) fn resources(options: &EngineOptions, new: &NewSandbox) -> Result<Resources, Failure> {
@@ -153,9 +160,32 @@ pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<
         stdin: new.stdin,
         kill_on_disconnect: new.kill_on_disconnect,
         detached: false,
-        tty: None,
-        user: None,
+        tty: new.tty.map(terminal).transpose()?,
+        user: new.user.map(user).transpose()?,
     })
+}
+
+/// The size of a terminal.
+pub(crate) fn terminal(size: TtySize) -> Result<TtySize, Failure> {
+    for (field, cells) in [("tty.cols", size.cols), ("tty.rows", size.rows)] {
+        if !(1..=TTY_CELLS_MAX).contains(&cells) {
+            let problem = format_args!("expected 1 to {TTY_CELLS_MAX}");
+            return Err(
+                Failure::invalid_field(field, problem).detail("max", i64::from(TTY_CELLS_MAX))
+            );
+        }
+    }
+    Ok(size)
+}
+
+/// The name or number of a user, of which only the sandbox knows the meaning.
+fn user(name: String) -> Result<String, Failure> {
+    let sane = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    if name.is_empty() || name.len() > USER_BYTES_MAX || !sane {
+        let problem = format_args!("expected 1 to {USER_BYTES_MAX} visible ASCII characters");
+        return Err(Failure::invalid_field("user", problem));
+    }
+    Ok(name)
 }
 
 /// How many bytes the program's arguments take.
