@@ -36,10 +36,39 @@ pub struct ExecRequest {
     /// How output is written into JSON. Default: `utf8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
-    /// Whether the program is ended when the client goes away. Default: true, and false with
-    /// `stream`.
+    /// Whether the program is ended when the client goes away. Default: true for a call that is
+    /// answered in one piece, else false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_on_disconnect: Option<bool>,
+    /// What the program reads on standard input, to its end. Without it and without `stdin` it
+    /// reads nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Whether standard input is open for what is sent later: to a program in the background by
+    /// its own route, over a WebSocket by messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<bool>,
+    /// Whether to answer at once, with the program's id, and let it run on by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<bool>,
+    /// Gives the program a terminal of this size: one output that merges both streams, and an
+    /// open standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<TtySize>,
+    /// The user of the sandbox that it runs as: a name, a number, or `user:group`. Default: the
+    /// image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// The size of a terminal in character cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TtySize {
+    /// Characters in a line, 1 to 9999.
+    pub cols: u16,
+    /// Lines, 1 to 9999.
+    pub rows: u16,
 }
 
 /// How bytes are written into a JSON string.
@@ -109,6 +138,10 @@ pub enum ExecLine {
         /// Counts the output lines of the stream, from 1.
         #[serde(default)]
         seq: u64,
+        /// Bytes of standard output up to the end of this line: where another request for the
+        /// output goes on. Only where output is asked for by its offset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
     },
     /// The program wrote to standard error.
     Stderr {
@@ -117,6 +150,19 @@ pub enum ExecLine {
         /// Counts the output lines of the stream, from 1.
         #[serde(default)]
         seq: u64,
+        /// Bytes of standard error up to the end of this line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
+    /// Output that was asked for is no longer kept: the program wrote more than the sandbox keeps
+    /// before it was taken.
+    Gap {
+        /// Always empty.
+        data: String,
+        /// `stdout` or `stderr`.
+        of: String,
+        /// How many bytes are missing.
+        lost: u64,
     },
     /// Nothing happened for a while; keeps proxies from closing the connection.
     Heartbeat {
@@ -165,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_line_begins_with_its_stream_and_its_data() {
-        let line = ExecLine::Stdout { data: "hi".into(), seq: 7 };
+        let line = ExecLine::Stdout { data: "hi".into(), seq: 7, next: None };
         let text = serde_json::to_string(&line).unwrap();
         assert_eq!(text, r#"{"stream":"stdout","data":"hi","seq":7}"#);
         let line = ExecLine::Heartbeat { data: String::new() };

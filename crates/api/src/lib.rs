@@ -11,6 +11,7 @@ pub mod client;
 pub mod error;
 pub mod event;
 pub mod exec;
+pub mod execs;
 pub mod file;
 pub mod paths;
 pub mod provider;
@@ -19,7 +20,8 @@ pub mod system;
 
 pub use error::ErrorBody;
 pub use event::Event;
-pub use exec::{Encoding, ExecExit, ExecLine, ExecRequest, ExecResult, Usage};
+pub use exec::{Encoding, ExecExit, ExecLine, ExecRequest, ExecResult, TtySize, Usage};
+pub use execs::{Exec, ExecInput, ExecOutput, Signal, SignalRequest, StdinTaken};
 pub use file::{ChmodRequest, FileInfo, MoveRequest, WriteRequest};
 pub use provider::{Provider, ProviderDetail};
 pub use sandbox::{

@@ -18,5 +18,8 @@ pub const REQUEST_ID: &str = "X-Request-ID";
 /// The header that says whom a sandbox is attributed to.
 pub const USER_ID: &str = "X-User-ID";
 
+/// The header by which a request can be sent again without doing its work twice.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
 /// The type of a stream of one JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";

@@ -28,6 +28,10 @@ pub async fn live(mut chunks: Chunks) -> Result<u8, Failed> {
         let written = match chunk? {
             ExecChunk::Stdout(bytes) => write(bytes, io::stdout).await,
             ExecChunk::Stderr(bytes) => write(bytes, io::stderr).await,
+            ExecChunk::Lost(bytes) => {
+                lost(bytes);
+                continue;
+            }
             ExecChunk::Exit(exit) => return ended(&exit),
         };
         match written {
@@ -47,6 +51,7 @@ pub async fn collected(mut chunks: Chunks) -> Result<u8, Failed> {
         match chunk? {
             ExecChunk::Stdout(bytes) => stdout.push(&bytes),
             ExecChunk::Stderr(bytes) => stderr.push(&bytes),
+            ExecChunk::Lost(bytes) => lost(bytes),
             ExecChunk::Exit(exit) => {
                 output::print_json(&result(&exit, &stdout, &stderr))?;
                 return ended(&exit);
@@ -70,6 +75,11 @@ fn result(exit: &ExecExit, stdout: &Output, stderr: &Output) -> ExecResult {
         usage: exit.usage,
         exec_id: exit.exec_id.clone(),
     }
+}
+
+/// Says that output is missing, which is not the command's doing.
+fn lost(bytes: u64) {
+    output::say(&format!("warning: {bytes} bytes of output were no longer kept\n"));
 }
 
 /// The exit code; says why when the command could not say it itself.

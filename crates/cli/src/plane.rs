@@ -113,6 +113,7 @@ impl Plane {
                     ttl: None,
                     owner: None,
                     metadata: BTreeMap::new(),
+                    idempotency_key: None,
                 };
                 Ok(engine.create(&Caller::default(), sandbox).await?.id.to_string())
             }
@@ -134,8 +135,7 @@ impl Plane {
                     env: program.env.clone(),
                     workdir: program.workdir.clone(),
                     timeout: program.timeout,
-                    stdin: false,
-                    kill_on_disconnect: true,
+                    ..NewExec::new(ExecProgram::Shell(String::new()))
                 };
                 let running = engine.exec(&Caller::default(), &id, exec).await?;
                 let exec_id = running.id.to_string();
@@ -185,9 +185,8 @@ pub async fn exec(client: &Client, id: &str, program: &Program) -> Result<Chunks
         env: Some(program.env.iter().cloned().collect()),
         workdir: program.workdir.clone(),
         timeout: program.timeout.map(format_duration),
-        stream: None,
-        encoding: None,
         kill_on_disconnect: Some(true),
+        ..ExecRequest::default()
     };
     let chunks = client.exec_stream(id, &request).await?;
     Ok(chunks.map(|chunk| chunk.map_err(Failed::from)).boxed())

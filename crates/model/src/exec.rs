@@ -365,9 +365,10 @@ mod tests {
             Outcome::SandboxLost,
             Outcome::StartFailed(StartFailure::BadUser, "no".into()),
         ] {
-            let failure = match &outcome {
-                Outcome::StartFailed(failure, message) => Some((*failure, message.clone())),
-                _ => None,
+            let failure = if let Outcome::StartFailed(failure, message) = &outcome {
+                Some((*failure, message.clone()))
+            } else {
+                None
             };
             let again = Outcome::from_parts(outcome.word(), outcome.exit_code(), failure);
             assert_eq!(again, Some(outcome));

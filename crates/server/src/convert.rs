@@ -6,10 +6,11 @@ use std::time::Duration;
 use api::{Encoding, ExecRequest, SpawnRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use engine::{Admission, NewExec, NewSandbox, ProviderReport};
 use model::{
-    Event, ExecProgram, ExecResult, Failure, FileInfo, FileMode, Output, Reason, Sandbox,
-    SandboxPath, Timestamp, Usage, format_duration, parse_duration,
+    Event, ExecProgram, ExecRecord, ExecResult, Failure, FileInfo, FileMode, Outcome, Output,
+    Reason, Sandbox, SandboxPath, Timestamp, TtySize, Usage, format_duration, parse_duration,
 };
 
 use crate::error::{echo, missing};
@@ -60,12 +61,41 @@ pub(crate) fn new_sandbox(
         ttl: given(request.ttl).map(|text| duration("ttl", &text)).transpose()?,
         owner: header_owner.map(ToOwned::to_owned).or(body_owner),
         metadata: request.metadata.unwrap_or_default(),
+        idempotency_key: None,
     })
 }
 
+/// How the call that starts a program waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// To its end, for an answer in one piece.
+    ForResult,
+    /// While it streams the output.
+    ForLines,
+    /// Not at all.
+    Not,
+    /// On a WebSocket, over which it also talks to the program.
+    OnSocket,
+}
+
+impl Waits {
+    /// What the request asks for.
+    pub(crate) fn of(request: &ExecRequest) -> Result<Self, Failure> {
+        match (request.background.unwrap_or(false), request.stream.unwrap_or(false)) {
+            (true, true) => {
+                let problem = "a program in the background is not streamed as well";
+                Err(Failure::invalid_field("stream", problem)
+                    .hint("leave `stream` out, and read GET .../execs/{id}/output"))
+            }
+            (true, false) => Ok(Self::Not),
+            (false, true) => Ok(Self::ForLines),
+            (false, false) => Ok(Self::ForResult),
+        }
+    }
+}
+
 /// A program to run.
-pub(crate) fn new_exec(request: ExecRequest) -> Result<NewExec, Failure> {
-    let streamed = request.stream.unwrap_or(false);
+pub(crate) fn new_exec(request: ExecRequest, waits: Waits) -> Result<NewExec, Failure> {
     let command = request.command.unwrap_or_default();
     let args = request.args.unwrap_or_default();
     let mode = given(request.mode);
@@ -83,15 +113,75 @@ pub(crate) fn new_exec(request: ExecRequest) -> Result<NewExec, Failure> {
         }
     };
     let timeout = given(request.timeout).map(|text| duration("timeout", &text)).transpose()?;
+    let stdin = request.stdin.unwrap_or(false);
+    if stdin && request.input.is_some() {
+        let problem = "with `input` there is nothing more to be sent";
+        return Err(Failure::invalid_field("stdin", problem).hint("send one of the two"));
+    }
+    if stdin && matches!(waits, Waits::ForResult | Waits::ForLines) {
+        let problem = "this call has no way to send it, and the program would wait for ever";
+        return Err(Failure::invalid_field("stdin", problem)
+            .hint("give it as `input`, start the program with `background`, or use exec/ws"));
+    }
+    let kill_on_disconnect = request.kill_on_disconnect.unwrap_or(waits == Waits::ForResult);
+    if kill_on_disconnect && waits == Waits::Not {
+        let problem = "a program in the background does not end with its client";
+        return Err(Failure::invalid_field("kill_on_disconnect", problem));
+    }
     Ok(NewExec {
         program,
         env: request.env.unwrap_or_default().into_iter().collect(),
         workdir: given(request.workdir),
         // Zero is published as the word for none; the engine's maximum still holds.
         timeout: timeout.filter(|timeout| !timeout.is_zero()),
-        stdin: false,
-        kill_on_disconnect: request.kill_on_disconnect.unwrap_or(!streamed),
+        input: request.input.map(Bytes::from),
+        stdin,
+        tty: request.tty.map(tty_size),
+        user: given(request.user),
+        kill_on_disconnect,
+        idempotency_key: None,
     })
+}
+
+/// A terminal's size.
+pub(crate) fn tty_size(size: api::TtySize) -> TtySize {
+    TtySize { cols: size.cols, rows: size.rows }
+}
+
+/// A program that may outlive its call, as clients see it.
+pub(crate) fn exec(record: ExecRecord) -> api::Exec {
+    let end = record.end.as_ref();
+    api::Exec {
+        exec_id: record.id.to_string(),
+        sandbox_id: record.sandbox.to_string(),
+        state: if end.is_some() { "ended" } else { "running" }.to_owned(),
+        background: record.background,
+        tty: record.tty,
+        owner_id: record.owner,
+        started_at: record.started_at.to_string(),
+        ended_at: end.map(|end| end.at.to_string()),
+        outcome: end.map(|end| end.outcome.word().to_owned()),
+        exit_code: end.map(|end| end.outcome.exit_code()),
+        signal: end.and_then(|end| end.outcome.signal()),
+        message: end.and_then(|end| start_message(&end.outcome)),
+        duration: end.map(|end| format_duration(end.duration)),
+        stdout_bytes: end.map(|end| end.stdout_bytes),
+        stderr_bytes: end.map(|end| end.stderr_bytes),
+        usage: end.map(|end| usage(end.usage)),
+    }
+}
+
+/// Why a program never ran.
+pub(crate) fn start_message(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::StartFailed(_, message) => Some(message.clone()),
+        Outcome::Exited(_)
+        | Outcome::Signaled(_)
+        | Outcome::TimedOut
+        | Outcome::OomKilled
+        | Outcome::Canceled
+        | Outcome::SandboxLost => None,
+    }
 }
 
 /// A sandbox as clients see it.
@@ -254,7 +344,9 @@ mod tests {
     use super::*;
 
     fn exec(body: &str) -> Result<NewExec, Failure> {
-        new_exec(serde_json::from_str(body).unwrap())
+        let request = serde_json::from_str(body).unwrap();
+        let waits = Waits::of(&request)?;
+        new_exec(request, waits)
     }
 
     #[test]
@@ -278,6 +370,10 @@ mod tests {
             (r#"{"mode":"argv","command":" "}"#, "command"),
             (r#"{"timeout":"soon"}"#, "timeout"),
             (r#"{"timeout":"-1s"}"#, "timeout"),
+            (r#"{"background":true,"stream":true}"#, "stream"),
+            (r#"{"background":true,"stdin":true,"input":"x"}"#, "stdin"),
+            (r#"{"stdin":true}"#, "stdin"),
+            (r#"{"background":true,"kill_on_disconnect":true}"#, "kill_on_disconnect"),
         ] {
             let failure = exec(body).unwrap_err();
             assert_eq!(failure.details["field"], field.into(), "{body}");
@@ -292,6 +388,7 @@ mod tests {
         assert!(!kills(r#"{"stream":true}"#));
         assert!(kills(r#"{"stream":true,"kill_on_disconnect":true}"#));
         assert!(!kills(r#"{"kill_on_disconnect":false}"#));
+        assert!(!kills(r#"{"background":true}"#));
     }
 
     #[test]

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use engine::Caller;
-use http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use engine::{Caller, IdempotencyKey};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use model::{Failure, Reason, SandboxId};
+use model::{ExecId, Failure, Reason, SandboxId};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
+use sha2::{Digest, Sha256};
 
 use crate::envelope::RequestId;
 use crate::error::{ApiError, echo};
@@ -21,6 +25,9 @@ use crate::state::Plane;
 
 /// For the whole of a JSON body to arrive. Streams have no such limit.
 const JSON_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest idempotency key: room for several UUIDs.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// The longest owner, as published.
 const OWNER_BYTES_MAX: usize = 128;
@@ -76,6 +83,43 @@ impl FromRequestParts<Plane> for Id {
     }
 }
 
+/// The sandbox and the exec that the path names.
+pub(crate) struct Which(pub(crate) SandboxId, pub(crate) ExecId);
+
+impl FromRequestParts<Plane> for Which {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, plane: &Plane) -> Result<Self, ApiError> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, plane).await;
+        let (id, exec) = texts.map_or_else(|_| ("?".into(), "?".into()), |Path(texts)| texts);
+        let no_sandbox = |_| {
+            let message = format!("sandbox not found: {}", echo(&id));
+            Failure::new(Reason::SandboxNotFound, message)
+        };
+        let no_exec =
+            |_| Failure::new(Reason::ExecNotFound, format!("exec not found: {}", echo(&exec)));
+        Ok(Self(id.parse().map_err(no_sandbox)?, exec.parse().map_err(no_exec)?))
+    }
+}
+
+/// The caller's word for this request, if there is one. With it goes a digest of the request, so
+/// that another request under the same word is noticed.
+pub(crate) fn idempotency_key(
+    headers: &HeaderMap,
+    request: &impl Serialize,
+) -> Result<Option<IdempotencyKey>, Failure> {
+    let name = api::paths::IDEMPOTENCY_KEY;
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+        let problem = format_args!("expected 1 to {IDEMPOTENCY_KEY_BYTES_MAX} ASCII characters");
+        return Err(Failure::invalid_field(name, problem));
+    }
+    let text = serde_json::to_vec(request).map_err(Failure::internal)?;
+    let fingerprint = STANDARD.encode(Sha256::digest(text));
+    Ok(Some(IdempotencyKey { key: key.to_owned(), fingerprint }))
+}
+
 /// Who calls: the attribution in `X-User-ID` and the request's id.
 pub(crate) struct By(pub(crate) Caller);
 
@@ -126,7 +170,8 @@ async fn read_body(request: Request<Body>, limit: usize) -> Result<Vec<u8>, Fail
     }
 }
 
-fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+/// The JSON object that a text is.
+pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     let text = body.trim_ascii_start();
     let expected = |found| {
         let message = format!("invalid request body: expected a JSON object, found {found}");

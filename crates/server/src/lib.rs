@@ -24,7 +24,10 @@ mod range;
 mod router;
 mod routes;
 mod serve;
+mod signal;
+mod socket;
 mod state;
+mod text;
 
 pub use options::{BindError, ServerOptions};
 pub use serve::{Bound, Server};

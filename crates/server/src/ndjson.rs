@@ -1,31 +1,75 @@
-//! A running program as lines of JSON, each sent as soon as there is something to say.
+//! A program's output as lines of JSON, each sent as soon as there is something to say.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use api::{Encoding, ExecExit, ExecLine};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use engine::{ExecEvent, RunningExec};
+use engine::{ExecEvent, Offsets, RunningExec, WatchEvent, WatchStream};
 use futures::stream::{self, Stream, StreamExt};
-use model::{Failure, Outcome, format_duration};
+use model::{ExecId, Failure, Outcome, format_duration};
 use tokio::time::{Instant, timeout};
 
 use crate::convert;
 use crate::error::body;
+use crate::text::Encoder;
 
-/// The lines of `exec` until its exit, and a heartbeat whenever nothing happened for `heartbeat`.
-/// Dropping the stream drops the exec.
+/// The output of one program.
+pub(crate) struct Source {
+    id: ExecId,
+    events: WatchStream,
+    /// Bytes that come before the first event.
+    from: Offsets,
+    /// Whether the output was asked for by its offset, so that lines say theirs.
+    by_offset: bool,
+    /// Whether the output may end before the program does.
+    may_stop: bool,
+}
+
+impl Source {
+    /// All output of a program that was just started.
+    pub(crate) fn running(exec: RunningExec) -> Self {
+        let mut next = Offsets::default();
+        let events = exec.events.map(move |event| Ok(located(event?, &mut next)));
+        let from = Offsets::default();
+        Self { id: exec.id, events: events.boxed(), from, by_offset: false, may_stop: false }
+    }
+
+    /// What a program wrote from the given bytes on; to its end if `follow`.
+    pub(crate) fn kept(id: ExecId, events: WatchStream, (from, follow): (Offsets, bool)) -> Self {
+        Self { id, events, from, by_offset: true, may_stop: !follow }
+    }
+}
+
+/// The event with its place in the output.
+pub(crate) fn located(event: ExecEvent, next: &mut Offsets) -> WatchEvent {
+    match event {
+        ExecEvent::Stdout(bytes) => {
+            let offset = next.stdout;
+            next.stdout += bytes.len() as u64;
+            WatchEvent::Stdout { offset, bytes }
+        }
+        ExecEvent::Stderr(bytes) => {
+            let offset = next.stderr;
+            next.stderr += bytes.len() as u64;
+            WatchEvent::Stderr { offset, bytes }
+        }
+        ExecEvent::Exit(exit) => WatchEvent::Exit(exit),
+    }
+}
+
+/// The lines of `source` until the exit, and a heartbeat whenever nothing happened for
+/// `heartbeat`. Dropping the stream drops the source.
 pub(crate) fn lines(
-    exec: RunningExec,
+    source: Source,
     encoding: Encoding,
     heartbeat: Duration,
     request_id: String,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
     let writer = Writer {
-        exec,
-        stdout: Encoder::new(encoding),
-        stderr: Encoder::new(encoding),
+        stdout: Channel::new("stdout", encoding, source.from.stdout),
+        stderr: Channel::new("stderr", encoding, source.from.stderr),
+        source,
         seq: 0,
         started: Instant::now(),
         heartbeat,
@@ -38,10 +82,38 @@ pub(crate) fn lines(
     })
 }
 
+/// One of the two outputs.
+struct Channel {
+    name: &'static str,
+    encoder: Encoder,
+    /// Bytes up to and with the last event.
+    next: u64,
+}
+
+impl Channel {
+    fn new(name: &'static str, encoding: Encoding, from: u64) -> Self {
+        Self { name, encoder: Encoder::new(encoding), next: from }
+    }
+
+    /// Takes bytes in: the text that is complete, and how many bytes before them are missing.
+    fn take(&mut self, offset: u64, bytes: &[u8]) -> (String, u64) {
+        let lost = offset.saturating_sub(self.next);
+        let mut text = if lost > 0 { self.encoder.finish() } else { String::new() };
+        text.push_str(&self.encoder.push(bytes));
+        self.next = offset + bytes.len() as u64;
+        (text, lost)
+    }
+
+    /// Bytes of which the text was given out.
+    fn told(&self) -> u64 {
+        self.next - self.encoder.pending() as u64
+    }
+}
+
 struct Writer {
-    exec: RunningExec,
-    stdout: Encoder,
-    stderr: Encoder,
+    source: Source,
+    stdout: Channel,
+    stderr: Channel,
     /// How many output lines were written.
     seq: u64,
     started: Instant,
@@ -50,32 +122,38 @@ struct Writer {
 }
 
 impl Writer {
-    /// The next lines, at least one, and whether they are the last.
+    /// The next lines, at least one unless they are the last, and whether they are.
     async fn next(&mut self) -> (Vec<u8>, bool) {
         let mut lines = Vec::new();
         let mut over = false;
-        while lines.is_empty() {
-            match timeout(self.heartbeat, self.exec.events.next()).await {
+        while lines.is_empty() && !over {
+            match timeout(self.heartbeat, self.source.events.next()).await {
                 Err(_) => write(&mut lines, &ExecLine::Heartbeat { data: String::new() }),
-                Ok(Some(Ok(ExecEvent::Stdout(bytes)))) => {
-                    let data = self.stdout.push(&bytes);
+                Ok(Some(Ok(WatchEvent::Stdout { offset, bytes }))) => {
+                    let (data, lost) = self.stdout.take(offset, &bytes);
+                    gap(&mut lines, self.stdout.name, lost);
                     self.stdout_line(&mut lines, data);
                 }
-                Ok(Some(Ok(ExecEvent::Stderr(bytes)))) => {
-                    let data = self.stderr.push(&bytes);
+                Ok(Some(Ok(WatchEvent::Stderr { offset, bytes }))) => {
+                    let (data, lost) = self.stderr.take(offset, &bytes);
+                    gap(&mut lines, self.stderr.name, lost);
                     self.stderr_line(&mut lines, data);
                 }
-                Ok(Some(Ok(ExecEvent::Exit(exit)))) => {
-                    self.end(&mut lines, exit_line(&exit, self.exec.id.to_string()));
+                Ok(Some(Ok(WatchEvent::Exit(exit)))) => {
+                    // What was overwritten before it could be sent is missing at the end, too.
+                    gap(&mut lines, "stdout", exit.stdout_bytes.saturating_sub(self.stdout.next));
+                    gap(&mut lines, "stderr", exit.stderr_bytes.saturating_sub(self.stderr.next));
+                    self.end(&mut lines, Some(exit_line(&exit, self.source.id.to_string())));
                     over = true;
                 }
                 Ok(Some(Err(failure))) => {
                     let line = self.lost_line(&failure);
-                    self.end(&mut lines, line);
+                    self.end(&mut lines, Some(line));
                     over = true;
                 }
                 Ok(None) => {
-                    let line = self.lost_line(&Failure::internal("the exec ended without an exit"));
+                    let broken = || Failure::internal("the exec ended without an exit");
+                    let line = (!self.source.may_stop).then(|| self.lost_line(&broken()));
                     self.end(&mut lines, line);
                     over = true;
                 }
@@ -87,22 +165,26 @@ impl Writer {
     fn stdout_line(&mut self, lines: &mut Vec<u8>, data: String) {
         if !data.is_empty() {
             self.seq += 1;
-            write(lines, &ExecLine::Stdout { data, seq: self.seq });
+            let next = self.source.by_offset.then(|| self.stdout.told());
+            write(lines, &ExecLine::Stdout { data, seq: self.seq, next });
         }
     }
 
     fn stderr_line(&mut self, lines: &mut Vec<u8>, data: String) {
         if !data.is_empty() {
             self.seq += 1;
-            write(lines, &ExecLine::Stderr { data, seq: self.seq });
+            let next = self.source.by_offset.then(|| self.stderr.told());
+            write(lines, &ExecLine::Stderr { data, seq: self.seq, next });
         }
     }
 
-    fn end(&mut self, lines: &mut Vec<u8>, exit: ExecExit) {
-        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
+    fn end(&mut self, lines: &mut Vec<u8>, exit: Option<ExecExit>) {
+        let (stdout, stderr) = (self.stdout.encoder.finish(), self.stderr.encoder.finish());
         self.stdout_line(lines, stdout);
         self.stderr_line(lines, stderr);
-        write(lines, &ExecLine::Exit(Box::new(exit)));
+        if let Some(exit) = exit {
+            write(lines, &ExecLine::Exit(Box::new(exit)));
+        }
     }
 
     /// The last line when the program's own end is not known.
@@ -115,17 +197,18 @@ impl Writer {
             signal: None,
             duration: format_duration(self.started.elapsed()),
             truncated: false,
-            stdout_bytes: self.stdout.total,
-            stderr_bytes: self.stderr.total,
+            stdout_bytes: self.stdout.next,
+            stderr_bytes: self.stderr.next,
             usage: api::Usage::default(),
-            exec_id: self.exec.id.to_string(),
+            exec_id: self.source.id.to_string(),
             message: None,
             error: Some(body(failure, &self.request_id)),
         }
     }
 }
 
-fn exit_line(exit: &engine::ExecExit, exec_id: String) -> ExecExit {
+/// The last line, or message, about a program.
+pub(crate) fn exit_line(exit: &engine::ExecExit, exec_id: String) -> ExecExit {
     ExecExit {
         data: String::new(),
         outcome: exit.outcome.word().to_owned(),
@@ -137,106 +220,18 @@ fn exit_line(exit: &engine::ExecExit, exec_id: String) -> ExecExit {
         stderr_bytes: exit.stderr_bytes,
         usage: convert::usage(exit.usage),
         exec_id,
-        message: match &exit.outcome {
-            Outcome::StartFailed(_, message) => Some(message.clone()),
-            Outcome::Exited(_)
-            | Outcome::Signaled(_)
-            | Outcome::TimedOut
-            | Outcome::OomKilled
-            | Outcome::Canceled
-            | Outcome::SandboxLost => None,
-        },
+        message: convert::start_message(&exit.outcome),
         error: None,
+    }
+}
+
+fn gap(lines: &mut Vec<u8>, of: &str, lost: u64) {
+    if lost > 0 {
+        write(lines, &ExecLine::Gap { data: String::new(), of: of.to_owned(), lost });
     }
 }
 
 fn write(lines: &mut Vec<u8>, line: &ExecLine) {
     serde_json::to_writer(&mut *lines, line).expect("a line of strings and numbers is JSON");
     lines.push(b'\n');
-}
-
-/// Bytes into text that is complete after every push: a character that is cut off waits for its
-/// rest.
-struct Encoder {
-    encoding: Encoding,
-    /// The beginning of a character, at most three bytes.
-    pending: Vec<u8>,
-    total: u64,
-}
-
-impl Encoder {
-    fn new(encoding: Encoding) -> Self {
-        Self { encoding, pending: Vec::new(), total: 0 }
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> String {
-        self.total += bytes.len() as u64;
-        match self.encoding {
-            Encoding::Base64 => STANDARD.encode(bytes),
-            Encoding::Utf8 => self.decode(bytes),
-        }
-    }
-
-    fn decode(&mut self, bytes: &[u8]) -> String {
-        self.pending.extend_from_slice(bytes);
-        let mut text = String::with_capacity(self.pending.len());
-        let mut rest = self.pending.as_slice();
-        loop {
-            let error = match std::str::from_utf8(rest) {
-                Ok(valid) => {
-                    text.push_str(valid);
-                    rest = &[];
-                    break;
-                }
-                Err(error) => error,
-            };
-            let (valid, after) = rest.split_at(error.valid_up_to());
-            text.push_str(&String::from_utf8_lossy(valid));
-            if let Some(bad) = error.error_len() {
-                text.push(char::REPLACEMENT_CHARACTER);
-                rest = &after[bad..];
-            } else {
-                rest = after;
-                break;
-            }
-        }
-        self.pending = rest.to_vec();
-        text
-    }
-
-    /// What is left when nothing more comes.
-    fn finish(&mut self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn text_cut_anywhere_is_the_same_text(
-            pieces in proptest::collection::vec(
-                prop_oneof![
-                    "\\PC{0,8}".prop_map(String::into_bytes),
-                    proptest::collection::vec(any::<u8>(), 0..6),
-                ],
-                0..8,
-            ),
-            cut in 1_usize..7,
-        ) {
-            let bytes = pieces.concat();
-            let mut encoder = Encoder::new(Encoding::Utf8);
-            let mut text = String::new();
-            for chunk in bytes.chunks(cut) {
-                text.push_str(&encoder.push(chunk));
-                prop_assert!(encoder.pending.len() < 4);
-            }
-            text.push_str(&encoder.finish());
-            prop_assert_eq!(text, String::from_utf8_lossy(&bytes));
-            prop_assert_eq!(encoder.total, bytes.len() as u64);
-        }
-    }
 }

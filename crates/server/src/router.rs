@@ -10,7 +10,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::routes::{exec, files, providers, sandboxes, system};
+use crate::routes::{exec, execs, files, providers, sandboxes, system};
 use crate::state::{Document, Plane};
 use crate::{auth, envelope, guard, openapi, preview};
 
@@ -24,6 +24,13 @@ fn surface() -> OpenApiRouter<Plane> {
         .routes(routes!(sandboxes::logs::logs))
         .routes(routes!(sandboxes::stats::stats))
         .routes(routes!(exec::run::run))
+        .routes(routes!(exec::ws::ws))
+        .routes(routes!(execs::list::list))
+        .routes(routes!(execs::get::get, execs::kill::kill))
+        .routes(routes!(execs::output::output))
+        .routes(routes!(execs::stdin::stdin))
+        .routes(routes!(execs::signal::signal))
+        .routes(routes!(execs::resize::resize))
         .routes(routes!(files::write::write, files::read::read, files::delete::delete))
         .routes(routes!(files::list::list))
         .routes(routes!(files::rename::rename))

@@ -20,6 +20,8 @@ pub enum ExecChunk {
     Stdout(Bytes),
     /// It wrote to standard error.
     Stderr(Bytes),
+    /// So many bytes of its output are missing: they were no longer kept.
+    Lost(u64),
     /// It ended; nothing comes after this.
     Exit(Box<ExecExit>),
 }
@@ -46,8 +48,13 @@ impl Client {
             ExecRequest { stream: Some(true), encoding: Some(Encoding::Base64), ..request.clone() };
         let url = self.url(&["sandboxes", id, "exec"], &[]);
         let response = self.send(self.request(Method::POST, url).json(&request)).await?;
-        Ok(chunks(Box::pin(lines(response.bytes_stream()))))
+        Ok(output(response))
     }
+}
+
+/// The output in a streamed answer.
+pub(super) fn output(response: reqwest::Response) -> ExecStream {
+    chunks(Box::pin(lines(response.bytes_stream())))
 }
 
 fn chunks(lines: Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>) -> ExecStream {
@@ -80,6 +87,7 @@ fn chunk(line: &[u8]) -> Result<Option<ExecChunk>, ClientError> {
     Ok(match serde_json::from_slice(line).map_err(ClientError::Answer)? {
         ExecLine::Stdout { data, .. } => Some(ExecChunk::Stdout(bytes(data)?)),
         ExecLine::Stderr { data, .. } => Some(ExecChunk::Stderr(bytes(data)?)),
+        ExecLine::Gap { lost, .. } => Some(ExecChunk::Lost(lost)),
         ExecLine::Heartbeat { .. } => None,
         ExecLine::Exit(exit) => Some(ExecChunk::Exit(exit)),
     })

@@ -5,9 +5,11 @@
 
 mod error;
 mod exec;
+mod execs;
 mod files;
 mod lines;
 mod sandboxes;
+mod socket;
 mod system;
 
 use std::fmt;
@@ -15,12 +17,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{ApiError, ClientError};
 pub use exec::{ExecChunk, ExecStream};
+pub use socket::{ExecMessage, ExecReceiver, ExecSender};
 pub use system::EventStream;
 
 use crate::error::ErrorBody;
@@ -127,7 +130,7 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await.map_err(|source| self.transport(source))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         let body = response.bytes().await.map_err(|source| self.transport(source))?;

@@ -301,14 +301,13 @@ impl Guest for MemoryGuest {
 
     async fn execs(&self) -> Result<Vec<ExecStatus>, Failure> {
         self.alive()?;
-        let status = |(id, running): (&ExecId, &Arc<Running>)| ExecStatus {
-            id: id.clone(),
-            exit: locked(&running.log).exit.clone(),
-            oldest: Offsets::default(),
-            written: Offsets {
+        let status = |(id, running): (&ExecId, &Arc<Running>)| {
+            let exit = locked(&running.log).exit.clone();
+            let written = Offsets {
                 stdout: running.written(Channel::Stdout),
                 stderr: running.written(Channel::Stderr),
-            },
+            };
+            ExecStatus { id: id.clone(), exit, oldest: Offsets::default(), written }
         };
         Ok(locked(&self.runtime.execs).iter().map(status).collect())
     }

@@ -2,6 +2,7 @@
 //! doc comment is the API's reference.
 
 pub(crate) mod exec;
+pub(crate) mod execs;
 pub(crate) mod files;
 pub(crate) mod providers;
 pub(crate) mod sandboxes;

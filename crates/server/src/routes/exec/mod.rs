@@ -1,3 +1,4 @@
-//! The route that runs programs.
+//! The routes that run programs.
 
 pub(crate) mod run;
+pub(crate) mod ws;
