@@ -41,6 +41,8 @@ struct State {
     consumed: u32,
     ended: bool,
     gone: bool,
+    /// Bytes from the peer are dropped.
+    deaf: bool,
     /// Rung at every change, for a consumer that polls.
     wake: Option<Arc<Wake>>,
 }
@@ -63,6 +65,7 @@ impl Stream {
             consumed: 0,
             ended: false,
             gone: false,
+            deaf: false,
             wake: None,
         };
         Self { id, link, state: Mutex::new(state), changed: Condvar::new() }
@@ -90,7 +93,7 @@ impl Stream {
             match left {
                 Some(left) => {
                     state.allowance = left;
-                    if !data.is_empty() && !state.ended {
+                    if !data.is_empty() && !state.ended && !state.deaf {
                         state.inbox.push_back(data);
                     }
                 }
@@ -98,6 +101,15 @@ impl Stream {
             }
         });
         if fits { Ok(()) } else { Err(Overrun) }
+    }
+
+    /// Drops bytes from the peer. They still count against its window, which is not renewed, so a
+    /// peer that does not stop breaks the protocol.
+    pub fn ignore_data(&self) {
+        self.change(|state| {
+            state.deaf = true;
+            state.inbox.clear();
+        });
     }
 
     /// The peer has no more bytes.

@@ -70,7 +70,8 @@ pub enum Program {
 pub enum Stdin {
     /// `/dev/null`.
     Null,
-    /// The stream's data frames, closed by `end`, and those of [`Request::Input`].
+    /// What [`Request::Input`](crate::Request::Input) brings, and nothing else: data frames on the
+    /// exec's own stream are dropped.
     Stream,
 }
 
