@@ -89,7 +89,7 @@ pub enum Entry {
     /// It joins the cgroup of this `cgroup.procs` file.
     Cgroup(OwnedFd),
     /// It gets a keeper for a parent: a process that every orphan of the domain comes back to,
-    /// that says through this socket who the child is and how it ended (see [`Word`](crate::ended::Word)), and that
+    /// that says through this socket who the child is and how it ended (`ended::Word`), and that
     /// ends with the last of them.
     Keeper(OwnedFd),
 }

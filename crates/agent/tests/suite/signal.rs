@@ -1,4 +1,4 @@
-//! Signals to execs.
+//! Signals to execs: whom they reach, and what is no signal.
 
 use proto::{GuestErrorKind, Outcome, Reply, Request};
 
