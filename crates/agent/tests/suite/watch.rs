@@ -90,7 +90,8 @@ fn a_watcher_that_is_slower_than_the_ring_is_reset_and_can_go_on() {
     let agent = Agent::start();
     let mut client = agent.connect();
     let fifo = agent.path("go");
-    let line = format!("mkfifo {fifo}; head -c 3000000 /dev/zero; cat {fifo}; printf end");
+    let line =
+        format!("mkfifo {fifo}; cat {fifo}; head -c 3000000 /dev/zero; cat {fifo}; printf end");
     let mut start = shell(&line);
     (start.detached, start.ring_bytes) = (true, 100_000);
     let id = start.exec_id.clone();
@@ -100,7 +101,10 @@ fn a_watcher_that_is_slower_than_the_ring_is_reset_and_can_go_on() {
         (execs[0].oldest[0], execs[0].written[0])
     };
     // It has a window of a megabyte and is granted no more.
-    let (slow, _) = client.watch(&id, [0, 0]);
+    let (slow, offsets) = client.watch(&id, [0, 0]);
+    assert_eq!(offsets, [0, 0]);
+    wait_until(|| fs::metadata(&fifo).is_ok());
+    fs::write(&fifo, "").unwrap();
     wait_until(|| written(&mut client).1 == 3_000_000);
     assert_eq!(written(&mut client).0, 2_900_000);
     let mut sent = 0;
@@ -116,9 +120,10 @@ fn a_watcher_that_is_slower_than_the_ring_is_reset_and_can_go_on() {
     assert_eq!(error.kind, GuestErrorKind::FellBehind);
     let (again, offsets) = client.watch(&id, [sent, 0]);
     assert_eq!(offsets, [2_900_000, 0]);
+    assert_eq!(client.read_output(again, 100_000), vec![0; 100_000]);
     fs::write(&fifo, "").unwrap();
     let done = client.finish(again);
-    assert!(done.stdout.len() == 100_003 && done.stdout.ends_with(b"\0end"));
+    assert_eq!(done.text(), "end");
     assert_eq!(client.finish(stream).exit, done.exit);
 }
 
