@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use proto::{ExecExit, GuestError, GuestErrorKind, INITIAL_WINDOW, Kind, MAX_PAYLOAD, Reply};
 
-use crate::hold::{hold, wait};
+use crate::hold::{hold, wait, wait_for};
 use crate::link::{Link, Lost};
 use crate::wake::Wake;
 
@@ -160,6 +161,20 @@ impl Stream {
         }
     }
 
+    /// Blocks until there is an inbound event, at most so long.
+    pub fn wait_inbound_for(&self, patience: Duration) -> Option<Inbound> {
+        let until = Instant::now() + patience;
+        let mut state = hold(&self.state);
+        loop {
+            let event = Self::next_inbound(&mut state);
+            let left = until.saturating_duration_since(Instant::now());
+            if event.is_some() || left.is_zero() {
+                return event;
+            }
+            state = wait_for(&self.changed, state, left);
+        }
+    }
+
     fn next_inbound(state: &mut State) -> Option<Inbound> {
         if state.gone {
             return Some(Inbound::Gone);
@@ -279,7 +294,6 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     use proptest::prelude::*;
     use proto::frame::decode_window;

@@ -34,7 +34,8 @@ pub struct ExecStart {
     /// Give it a terminal of this size: one merged output, standard input always a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<TtySize>,
-    /// Run as this user of the sandbox, by name or number; the configured one when absent.
+    /// Run as this user of the sandbox; the configured one when absent. A name or a number, alone
+    /// or before a colon and the name or number of a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }

@@ -163,6 +163,12 @@ fn explain(step: Step, error: Errno, job: &Job) -> Outcome {
     }
 }
 
+/// Reports an exec for which there was no thread.
+pub fn report_no_thread(agent: &Agent, exec: &Exec, stream: &Arc<Stream>) {
+    let message = "exec: no thread is left for it".to_owned();
+    report_failure(agent, exec, failure(StartFailure::Resources, message), stream);
+}
+
 /// Reports an exec that never ran to everybody who waits for it.
 pub fn report_failure(agent: &Agent, exec: &Exec, outcome: Outcome, stream: &Arc<Stream>) {
     let exit = ExecExit {

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proto::{GuestErrorKind, Reply};
 use rustix::event::{PollFd, PollFlags};
@@ -21,6 +22,10 @@ const INPUTS_MAX: usize = 64;
 
 /// What a terminal in its usual mode takes for the end of input (`VEOF`, Ctrl-D).
 const END_OF_INPUT: u8 = 4;
+
+/// How long the end of a request may take to arrive after the end of its job, when the job has
+/// taken all that came before: whoever types `exit` is not told that nobody was there.
+const PARTING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request to write.
 #[derive(Debug)]
@@ -151,6 +156,11 @@ impl Feeder {
 
     /// Writes as far as there are bytes and room for them.
     pub fn feed(&mut self, exec: &Exec) {
+        if self.sink.is_none()
+            && let Some(event) = self.current.as_ref().and_then(|input| input.stream.poll_inbound())
+        {
+            self.part(&event, Taking::Closed);
+        }
         while self.sink.is_some() {
             if self.current.is_none() {
                 self.current = exec.inputs.next();
@@ -220,11 +230,38 @@ impl Feeder {
         (self.unwritten, self.at) = (Vec::new(), 0);
     }
 
+    /// Takes no more. A request whose bytes have all been taken so far may still be complete: it
+    /// stays until its next frame, which says.
     fn close(&mut self, exec: &Exec, why: Taking) {
         self.sink = None;
+        let satisfied = self.taken > 0 && self.at == self.unwritten.len() && !self.ending;
         let current = self.current.take();
         self.forget_current();
-        refuse(current.into_iter().chain(exec.inputs.shut(why)), why);
+        refuse(exec.inputs.shut(why), why);
+        match current {
+            Some(input) if satisfied => self.current = Some(input),
+            Some(input) => refuse([input], why),
+            None => {}
+        }
+    }
+
+    /// Answers a request that [`close`](Self::close) has left, now that its next frame is here.
+    fn part(&mut self, event: &Inbound, why: Taking) {
+        let Some(input) = self.current.take() else { return };
+        match event {
+            Inbound::End => input.stream.finish(&Reply::Written { bytes: self.taken }),
+            Inbound::Data(_) => refuse([input], why),
+            Inbound::Gone => input.stream.close(),
+        }
+    }
+
+    /// Answers what is left once the exit is reported.
+    pub fn finish(&mut self) {
+        let Some(input) = &self.current else { return };
+        match input.stream.wait_inbound_for(PARTING_PATIENCE) {
+            Some(event) => self.part(&event, Taking::Over),
+            None => refuse(self.current.take(), Taking::Over),
+        }
     }
 
     pub fn is_terminal(&self) -> bool {

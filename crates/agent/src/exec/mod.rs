@@ -282,7 +282,7 @@ pub fn start(agent: &Arc<Agent>, start: &ExecStart, stream: &Arc<Stream>) {
     let (for_pump, of_pump, its_stream) =
         (Arc::clone(agent), Arc::clone(&exec), Arc::clone(stream));
     if thread.spawn(move || pump::run(&for_pump, &of_pump, job, its_stream)).is_err() {
-        agent.execs.withdraw(&exec);
-        stream.refuse(GuestErrorKind::Limit, "exec: no thread is left for it");
+        // Others may wait for it already.
+        begin::report_no_thread(agent, &exec, stream);
     }
 }

@@ -32,6 +32,10 @@ const READ_BYTES: usize = 64 * 1024;
 /// Bytes read at once from what survivors print: it is for the console only.
 const SURVIVOR_READ_BYTES: usize = 4 * 1024;
 
+/// How long a terminal may take to hand over what was written to it: its bytes pass through a
+/// queue of the kernel that nobody can look into. Its end usually comes at once and says more.
+const TERMINAL_PATIENCE: Duration = Duration::from_millis(100);
+
 /// The exit code by which a shell reports that its last command died of KILL.
 const SHELL_KILLED: i32 = 128 + libc::SIGKILL;
 
@@ -228,6 +232,8 @@ impl Pump<'_> {
             Some(_) => Duration::ZERO,
             None => self.exec.drain,
         };
+        let terminal = self.feeder.is_terminal();
+        let patience = if terminal { patience.max(TERMINAL_PATIENCE) } else { patience };
         let in_pipe = |out: &Option<Arc<OwnedFd>>| {
             out.as_ref().and_then(|out| ioctl_fionread(out).ok()).unwrap_or(0)
         };
@@ -334,6 +340,7 @@ impl Pump<'_> {
     /// Goes on reading what surviving children print, so that they are not ended by a broken
     /// pipe. It goes to the console alone: the exec's own output is complete.
     fn serve_survivors(mut self) {
+        self.feeder.finish();
         self.buffer = vec![0; SURVIVOR_READ_BYTES];
         while self.outs.iter().any(Option::is_some) {
             {

@@ -66,11 +66,6 @@ impl Registry {
         Ok(exec)
     }
 
-    /// Takes back a reservation of an exec that never had a pump.
-    pub fn withdraw(&self, exec: &Arc<Exec>) {
-        hold(&self.execs).retain(|other| !Arc::ptr_eq(other, exec));
-    }
-
     pub fn find(&self, id: &str) -> Option<Arc<Exec>> {
         hold(&self.execs).iter().find(|exec| exec.id == id).cloned()
     }

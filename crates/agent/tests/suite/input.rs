@@ -96,6 +96,39 @@ fn input_that_waits_for_a_job_hears_of_its_end() {
 }
 
 #[test]
+fn a_request_whose_bytes_a_job_took_before_its_end_is_complete() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let (id, stream) = start(&mut client, argv(&["head", "-c", "5"]));
+    let (ends, goes_on) = (client.input(&id, false), client.input(&id, false));
+    client.send(Kind::Data, ends, b"exit\n");
+    assert_eq!(client.finish(stream).text(), "exit\n");
+    // The frame comes after the end of the job.
+    client.send(Kind::End, ends, b"");
+    assert_eq!(client.reply(ends), Reply::Written { bytes: 5 });
+    let kind = refusal(&mut client, goes_on);
+    assert!(matches!(kind, GuestErrorKind::NotRunning | GuestErrorKind::InputClosed));
+
+    let (id, stream) = start(&mut client, shell("head -c 5; exec <&-; echo on; exec sleep 100"));
+    let input = client.input(&id, false);
+    client.send(Kind::Data, input, b"12345");
+    client.read_until(stream, "on\n");
+    client.send(Kind::Data, input, b"6");
+    assert_eq!(refusal(&mut client, input), GuestErrorKind::InputClosed);
+}
+
+#[test]
+fn a_request_without_an_end_hears_of_the_jobs() {
+    let agent = Agent::start();
+    let mut client = agent.connect();
+    let (id, stream) = start(&mut client, argv(&["head", "-c", "5"]));
+    let input = client.input(&id, false);
+    client.send(Kind::Data, input, b"exit\n");
+    assert_eq!(client.finish(stream).exit.outcome, Outcome::Exited { code: 0 });
+    assert_eq!(refusal(&mut client, input), GuestErrorKind::NotRunning);
+}
+
+#[test]
 fn a_request_that_is_given_up_takes_only_its_own_bytes_back() {
     let agent = Agent::start();
     let mut client = agent.connect();
