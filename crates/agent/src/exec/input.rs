@@ -55,40 +55,50 @@ impl Taking {
     }
 }
 
+#[derive(Debug)]
+struct Queue {
+    taking: Taking,
+    waiting: VecDeque<Input>,
+    /// One has been taken up, and counts with those that wait.
+    serving: bool,
+}
+
 /// The requests that wait.
 #[derive(Debug)]
-pub struct Inputs(Mutex<(Taking, VecDeque<Input>)>);
+pub struct Inputs(Mutex<Queue>);
 
 impl Inputs {
     pub fn new(open: bool) -> Self {
         let taking = if open { Taking::Yes } else { Taking::Closed };
-        Self(Mutex::new((taking, VecDeque::new())))
+        Self(Mutex::new(Queue { taking, waiting: VecDeque::new(), serving: false }))
     }
 
     fn push(&self, input: Input) -> Result<(), (GuestErrorKind, &'static str)> {
         let mut queue = hold(&self.0);
-        let (taking, waiting) = &mut *queue;
-        if let Some(refusal) = taking.refusal() {
+        if let Some(refusal) = queue.taking.refusal() {
             return Err(refusal);
         }
-        waiting.retain(|input| !input.stream.is_gone());
-        if waiting.len() >= INPUTS_MAX {
+        queue.waiting.retain(|input| !input.stream.is_gone());
+        if queue.waiting.len() + usize::from(queue.serving) >= INPUTS_MAX {
             return Err((GuestErrorKind::Limit, "input: too many requests to write wait"));
         }
-        waiting.push_back(input);
+        queue.waiting.push_back(input);
         Ok(())
     }
 
     fn next(&self) -> Option<Input> {
-        hold(&self.0).1.pop_front()
+        let mut queue = hold(&self.0);
+        let next = queue.waiting.pop_front();
+        queue.serving = next.is_some();
+        next
     }
 
     fn shut(&self, taking: Taking) -> VecDeque<Input> {
         let mut queue = hold(&self.0);
-        if !matches!(queue.0, Taking::Over) {
-            queue.0 = taking;
+        if !matches!(queue.taking, Taking::Over) {
+            queue.taking = taking;
         }
-        std::mem::take(&mut queue.1)
+        std::mem::take(&mut queue.waiting)
     }
 
     /// Refuses all that waits and all that comes: the exec has ended.

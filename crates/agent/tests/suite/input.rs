@@ -83,8 +83,6 @@ fn input_that_waits_for_a_job_hears_of_its_end() {
     let mut client = agent.connect();
     let (id, stream) = start(&mut client, argv(&["sleep", "100"]));
     let waiting: Vec<u32> = (0..64).map(|_| client.input(&id, false)).collect();
-    // One that the pump has taken up counts no more, so this one may be the first over the limit.
-    let perhaps = client.input(&id, false);
     let over = client.input(&id, false);
     assert_eq!(refusal(&mut client, over), GuestErrorKind::Limit);
     // More than the pipe holds, so that the first is in the middle of its bytes.
@@ -95,7 +93,6 @@ fn input_that_waits_for_a_job_hears_of_its_end() {
         let kind = refusal(&mut client, stream);
         assert!(matches!(kind, GuestErrorKind::NotRunning | GuestErrorKind::InputClosed));
     }
-    refusal(&mut client, perhaps);
 }
 
 #[test]
