@@ -11,7 +11,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::console::Console;
 use crate::dial::DIALS_MAX;
-use crate::exec::Registry;
+use crate::exec::{Registry, WATCHERS_MAX};
 use crate::files::FILE_TASKS_MAX;
 use crate::supervisor::Supervisor;
 use crate::sys::Identity;
@@ -25,6 +25,8 @@ pub struct Agent {
     pub(crate) number: u64,
     /// Files are resolved beneath it.
     pub(crate) root: OwnedFd,
+    /// Whom the agent runs as.
+    pub(crate) own: Identity,
     /// Whom jobs and file calls run as, when that is not the agent's own user.
     pub(crate) identity: Option<Identity>,
     pub(crate) kill_cgroup: Option<OwnedFd>,
@@ -34,6 +36,7 @@ pub struct Agent {
     pub(crate) supervisor: Supervisor,
     pub(crate) file_tasks: Arc<Slots>,
     pub(crate) dials: Arc<Slots>,
+    pub(crate) watchers: Arc<Slots>,
     links: AtomicU64,
 }
 
@@ -56,11 +59,13 @@ impl Agent {
     pub fn new(config: AgentConfig, holdings: Holdings) -> Result<Arc<Self>, Errno> {
         let mut number = [0; 8];
         getrandom(&mut number, GetRandomFlags::empty())?;
-        let own = rustix::process::geteuid().as_raw();
-        let identity = (config.uid != own).then_some(Identity { uid: config.uid, gid: config.gid });
+        let uid = rustix::process::geteuid().as_raw();
+        let own = Identity { uid, gid: rustix::process::getegid().as_raw() };
+        let identity = (config.uid != uid).then_some(Identity { uid: config.uid, gid: config.gid });
         Ok(Arc::new(Self {
             number: u64::from_ne_bytes(number),
             root: holdings.root,
+            own,
             identity,
             kill_cgroup: holdings.kill_cgroup,
             oom_counter: holdings.oom_counter,
@@ -69,6 +74,7 @@ impl Agent {
             supervisor: Supervisor::new()?,
             file_tasks: Slots::new(FILE_TASKS_MAX),
             dials: Slots::new(DIALS_MAX),
+            watchers: Slots::new(WATCHERS_MAX),
             links: AtomicU64::new(1),
             config,
         }))

@@ -151,19 +151,29 @@ fn open(agent: &Arc<Agent>, link: &Arc<Link>, id: u32, payload: &[u8]) -> Result
 
 fn answer(agent: &Arc<Agent>, request: Request, stream: Arc<Stream>) {
     match request {
-        Request::Exec(start) => exec::start(agent, &start, &stream),
+        Request::Exec(start) => {
+            stream.ignore_data();
+            exec::start(agent, &start, &stream);
+        }
         Request::Attach { exec_id, stdout_offset, stderr_offset } => {
+            stream.ignore_data();
             exec::attach(agent, &exec_id, [stdout_offset, stderr_offset], stream);
         }
+        Request::Wait { exec_id } => {
+            stream.ignore_data();
+            exec::wait(agent, &exec_id, &stream);
+        }
+        Request::Watch { exec_id, stdout_offset, stderr_offset } => {
+            stream.ignore_data();
+            exec::watch(agent, &exec_id, [stdout_offset, stderr_offset], &stream);
+        }
+        Request::Input { exec_id, close } => exec::input(agent, &exec_id, close, &stream),
+        Request::Signal { exec_id, signal } => {
+            stream.finish(&exec::signal(agent, &exec_id, signal));
+        }
+        Request::Resize { exec_id, size } => stream.finish(&exec::resize(agent, &exec_id, size)),
         Request::Cancel { exec_id } => stream.finish(&exec::cancel(agent, &exec_id)),
         Request::Release { exec_id } => stream.finish(&agent.execs.release(&exec_id)),
-        Request::Wait { .. }
-        | Request::Watch { .. }
-        | Request::Input { .. }
-        | Request::Signal { .. }
-        | Request::Resize { .. } => {
-            stream.refuse(GuestErrorKind::Invalid, "request: this agent cannot do it");
-        }
         Request::Execs => stream.finish(&Reply::Execs { execs: agent.execs.describe() }),
         Request::Console { lines } => {
             stream.finish(&Reply::Console { lines: agent.console.last(lines) });

@@ -46,6 +46,8 @@ impl Console {
         let mut room = ANSWER_BYTES;
         let mut lines = Vec::new();
         for line in bytes.rsplit(|byte| *byte == b'\n') {
+            // A terminal ends its lines with both.
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
             let text = String::from_utf8_lossy(line).into_owned();
             if lines.len() >= count as usize || text.len() + 1 > room {
                 break;

@@ -20,6 +20,7 @@ mod agent;
 mod connection;
 mod console;
 mod dial;
+mod ended;
 mod exec;
 mod files;
 mod hold;

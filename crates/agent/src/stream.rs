@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use proto::{ExecExit, GuestError, GuestErrorKind, INITIAL_WINDOW, Kind, MAX_PAYLOAD, Reply};
 
-use crate::hold::{hold, wait};
+use crate::hold::{hold, wait, wait_for};
 use crate::link::{Link, Lost};
 use crate::wake::Wake;
 
@@ -41,6 +42,8 @@ struct State {
     consumed: u32,
     ended: bool,
     gone: bool,
+    /// Bytes from the peer are dropped.
+    deaf: bool,
     /// Rung at every change, for a consumer that polls.
     wake: Option<Arc<Wake>>,
 }
@@ -63,6 +66,7 @@ impl Stream {
             consumed: 0,
             ended: false,
             gone: false,
+            deaf: false,
             wake: None,
         };
         Self { id, link, state: Mutex::new(state), changed: Condvar::new() }
@@ -90,7 +94,7 @@ impl Stream {
             match left {
                 Some(left) => {
                     state.allowance = left;
-                    if !data.is_empty() && !state.ended {
+                    if !data.is_empty() && !state.ended && !state.deaf {
                         state.inbox.push_back(data);
                     }
                 }
@@ -98,6 +102,15 @@ impl Stream {
             }
         });
         if fits { Ok(()) } else { Err(Overrun) }
+    }
+
+    /// Drops bytes from the peer. They still count against its window, which is not renewed, so a
+    /// peer that does not stop breaks the protocol.
+    pub fn ignore_data(&self) {
+        self.change(|state| {
+            state.deaf = true;
+            state.inbox.clear();
+        });
     }
 
     /// The peer has no more bytes.
@@ -145,6 +158,20 @@ impl Stream {
                 return event;
             }
             state = wait(&self.changed, state);
+        }
+    }
+
+    /// Blocks until there is an inbound event, at most so long.
+    pub fn wait_inbound_for(&self, patience: Duration) -> Option<Inbound> {
+        let until = Instant::now() + patience;
+        let mut state = hold(&self.state);
+        loop {
+            let event = Self::next_inbound(&mut state);
+            let left = until.saturating_duration_since(Instant::now());
+            if event.is_some() || left.is_zero() {
+                return event;
+            }
+            state = wait_for(&self.changed, state, left);
         }
     }
 
@@ -267,7 +294,6 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     use proptest::prelude::*;
     use proto::frame::decode_window;

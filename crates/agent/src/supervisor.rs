@@ -20,9 +20,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::agent::Agent;
+use crate::ended::Reaped;
 use crate::exec::{Domain, Exec};
 use crate::hold::hold;
-use crate::sys::{self, ChildEnds, Launch, Reaped};
+use crate::sys::{self, ChildEnds, Launch};
 use crate::wake::Wake;
 
 /// How often a domain that was told to end is looked at. Its last process's end wakes the
@@ -122,6 +123,18 @@ impl Supervisor {
         hold(&self.table).watched.iter().any(|watched| Arc::ptr_eq(&watched.exec, exec))
     }
 
+    /// Sends a signal to an exec's process group, with a terminal to that in its foreground. The
+    /// table is held, so the main process is not reaped meanwhile and its number is its own.
+    pub fn signal(&self, exec: &Arc<Exec>, signal: i32) -> Result<(), Errno> {
+        let mut table = hold(&self.table);
+        let main = table.main_of(exec).ok_or(Errno::SRCH)?;
+        match exec.foreground(main) {
+            Some(group) if sys::kill_group(group, signal).is_ok() => Ok(()),
+            // The group in the foreground has just ended.
+            Some(_) | None => sys::kill_group(main, signal),
+        }
+    }
+
     fn reap_all(&self) {
         let mut table = hold(&self.table);
         while let Some(pid) = sys::next_zombie() {
@@ -159,6 +172,22 @@ impl Supervisor {
     }
 }
 
+impl Table {
+    /// The main process of an exec, if it is not reaped.
+    fn main_of(&mut self, exec: &Arc<Exec>) -> Option<i32> {
+        let same = |other: &Arc<Exec>| Arc::ptr_eq(other, exec);
+        if let Some((pid, _)) = self.mains.iter().find(|(_, other)| same(other)) {
+            return Some(*pid);
+        }
+        let watched = self.watched.iter_mut().find(|watched| same(&watched.exec))?;
+        watched.hear_keeper();
+        match &watched.domain {
+            Domain::Kept(keeper) if !exec.main_has_ended() => keeper.main(),
+            Domain::Kept(_) | Domain::Cgroup { .. } => None,
+        }
+    }
+}
+
 enum Next {
     Forget,
     LookAgain(Option<Instant>),
@@ -174,7 +203,10 @@ impl Watched {
 
     /// Hears what the keeper has to say.
     fn hear_keeper(&mut self) {
-        if let Some(reaped) = self.awaited_keeper().and_then(|pipe| sys::read_ended(pipe.as_fd())) {
+        if let Domain::Kept(keeper) = &mut self.domain
+            && !self.exec.main_has_ended()
+            && let Some(reaped) = keeper.hear()
+        {
             self.exec.main_ended(reaped);
         }
     }

@@ -6,16 +6,19 @@
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::Arc;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 
+use crate::ended::{Reaped, wait_status};
+
 /// `_exit` code of a child that could not exec; nobody reads it, the report pipe says more.
 const NOT_STARTED: i32 = 127;
 
 /// Where a keeper moves the one descriptor that it keeps.
-const KEEPER_PIPE: i32 = 3;
+const KEEPER_SOCKET: i32 = 3;
 
 /// The highest capability number that a kernel may know; the kernel refuses those it does not.
 const LAST_CAPABILITY: libc::c_ulong = 63;
@@ -67,12 +70,14 @@ pub struct Launch {
     pub open_files: Rlimit,
 }
 
-/// The child's ends of its pipes.
+/// The child's ends of its pipes, or its terminal.
 #[derive(Debug)]
 pub struct ChildEnds {
-    pub stdin: OwnedFd,
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
+    pub stdin: Arc<OwnedFd>,
+    pub stdout: Arc<OwnedFd>,
+    pub stderr: Arc<OwnedFd>,
+    /// Standard input is a terminal, which becomes the one that controls the child's session.
+    pub terminal: bool,
     /// Says why the child could not be started; closed by a successful exec.
     pub report: OwnedFd,
     pub entry: Entry,
@@ -84,24 +89,9 @@ pub enum Entry {
     /// It joins the cgroup of this `cgroup.procs` file.
     Cgroup(OwnedFd),
     /// It gets a keeper for a parent: a process that every orphan of the domain comes back to,
-    /// that says through this pipe how the child ended, and that ends with the last of them.
+    /// that says through this socket who the child is and how it ended (`ended::Word`), and that
+    /// ends with the last of them.
     Keeper(OwnedFd),
-}
-
-/// An ended child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reaped {
-    pub status: Ended,
-    /// Of the child and the children that it waited for, in microseconds.
-    pub cpu_us: u64,
-    pub memory_peak_bytes: u64,
-}
-
-/// How a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    Exited(i32),
-    Signaled(i32),
 }
 
 /// Takes over a descriptor that the process inherited under that number.
@@ -181,51 +171,6 @@ pub fn reap(pid: i32) -> Option<Reaped> {
     Some(Reaped::new(status, &usage))
 }
 
-impl Reaped {
-    /// Bytes of an encoded value: status, processor time, memory.
-    const LENGTH: usize = 20;
-
-    fn new(status: i32, usage: &libc::rusage) -> Self {
-        let micros = |time: libc::timeval| {
-            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-            seconds.saturating_mul(1_000_000) + u64::try_from(time.tv_usec).unwrap_or(0)
-        };
-        Self {
-            status: Ended::from_wait(status),
-            cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
-            memory_peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024),
-        }
-    }
-
-    fn encode(self, status: i32) -> [u8; Self::LENGTH] {
-        let mut bytes = [0; Self::LENGTH];
-        bytes[..4].copy_from_slice(&status.to_ne_bytes());
-        bytes[4..12].copy_from_slice(&self.cpu_us.to_ne_bytes());
-        bytes[12..].copy_from_slice(&self.memory_peak_bytes.to_ne_bytes());
-        bytes
-    }
-
-    fn decode(bytes: [u8; Self::LENGTH]) -> Self {
-        let [s0, s1, s2, s3, c0, c1, c2, c3, c4, c5, c6, c7, m0, m1, m2, m3, m4, m5, m6, m7] =
-            bytes;
-        Self {
-            status: Ended::from_wait(i32::from_ne_bytes([s0, s1, s2, s3])),
-            cpu_us: u64::from_ne_bytes([c0, c1, c2, c3, c4, c5, c6, c7]),
-            memory_peak_bytes: u64::from_ne_bytes([m0, m1, m2, m3, m4, m5, m6, m7]),
-        }
-    }
-}
-
-impl Ended {
-    fn from_wait(status: i32) -> Self {
-        if libc::WIFSIGNALED(status) {
-            Self::Signaled(libc::WTERMSIG(status))
-        } else {
-            Self::Exited(libc::WEXITSTATUS(status))
-        }
-    }
-}
-
 /// Starts a child; returns the id of the process to wait for, the child or its keeper, as soon
 /// as it exists. What keeps the child from its program comes through the report pipe (see
 /// [`read_report`]).
@@ -264,35 +209,41 @@ fn keeper(
         pid => pid,
     };
     // Its copies of the agent's descriptors would hold other jobs' pipes open.
-    // SAFETY: calls with numbers only; this process exits without using or dropping any of the
-    // descriptors that are closed here.
+    // SAFETY: calls with numbers, and a write from a buffer of this length; this process exits
+    // without using or dropping any of the descriptors that are closed here.
     unsafe {
-        libc::dup3(ended.as_raw_fd(), KEEPER_PIPE, 0);
-        libc::syscall(libc::SYS_close_range, KEEPER_PIPE + 1, libc::c_uint::MAX, 0);
+        libc::dup3(ended.as_raw_fd(), KEEPER_SOCKET, 0);
+        libc::syscall(libc::SYS_close_range, KEEPER_SOCKET + 1, libc::c_uint::MAX, 0);
+        libc::write(KEEPER_SOCKET, main.to_ne_bytes().as_ptr().cast(), size_of::<i32>());
     }
     loop {
-        let mut status = 0;
-        // SAFETY: `status` and `usage` are plain values that the call fills.
-        let (pid, usage) = unsafe {
+        // SAFETY: the call fills `info` and `usage`, which are plain values.
+        let (failed, info, usage) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
             let mut usage: libc::rusage = std::mem::zeroed();
-            (libc::wait4(-1, &raw mut status, 0, &raw mut usage), usage)
+            let flags = libc::WEXITED | libc::WNOWAIT;
+            let (info_at, usage_at) = (&raw mut info, &raw mut usage);
+            let waitid = libc::SYS_waitid;
+            let failed = libc::syscall(waitid, libc::P_ALL, 0, info_at, flags, usage_at) < 0;
+            (failed, info, usage)
         };
-        if pid == main {
-            let bytes = Reaped::new(status, &usage).encode(status);
-            // SAFETY: writes from a buffer of this length.
-            unsafe { libc::write(KEEPER_PIPE, bytes.as_ptr().cast(), bytes.len()) };
-        } else if pid < 0 && last_errno() != Errno::INTR {
+        if failed {
             // SAFETY: `_exit` runs no destructor and no handler.
             unsafe { libc::_exit(0) }
         }
+        // SAFETY: reads what the call has filled in; the calls take numbers and buffers of the
+        // length that they are told.
+        unsafe {
+            if info.si_pid() == main {
+                let status = wait_status(info.si_code, info.si_status());
+                let bytes = Reaped::new(status, &usage).encode(status);
+                libc::write(KEEPER_SOCKET, bytes.as_ptr().cast(), bytes.len());
+                // The child's number is given back only when the agent no longer signals it.
+                libc::read(KEEPER_SOCKET, [0_u8].as_mut_ptr().cast(), 1);
+            }
+            libc::wait4(info.si_pid(), ptr::null_mut(), libc::WNOHANG, ptr::null_mut());
+        }
     }
-}
-
-/// What a keeper said of its child's end, if it has said it yet.
-pub fn read_ended(pipe: BorrowedFd<'_>) -> Option<Reaped> {
-    let mut bytes = [0; Reaped::LENGTH];
-    let count = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut bytes)).ok()?;
-    (count == bytes.len()).then(|| Reaped::decode(bytes))
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
@@ -323,9 +274,12 @@ fn enter(launch: &Launch, ends: &ChildEnds) -> Result<(), (Step, Errno)> {
         rustix::io::write(cgroup, b"0").map_err(at(Step::Cgroup))?;
     }
     prefer_as_victim();
-    rustix::stdio::dup2_stdin(&ends.stdin).map_err(at(Step::Streams))?;
-    rustix::stdio::dup2_stdout(&ends.stdout).map_err(at(Step::Streams))?;
-    rustix::stdio::dup2_stderr(&ends.stderr).map_err(at(Step::Streams))?;
+    if ends.terminal {
+        rustix::process::ioctl_tiocsctty(&*ends.stdin).map_err(at(Step::Streams))?;
+    }
+    rustix::stdio::dup2_stdin(&*ends.stdin).map_err(at(Step::Streams))?;
+    rustix::stdio::dup2_stdout(&*ends.stdout).map_err(at(Step::Streams))?;
+    rustix::stdio::dup2_stderr(&*ends.stderr).map_err(at(Step::Streams))?;
     close_on_exec_from(libc::STDERR_FILENO + 1);
     let _ = rustix::process::setrlimit(Resource::Nofile, launch.open_files);
     if let Some(identity) = launch.identity {
@@ -360,7 +314,11 @@ fn close_on_exec_from(first: i32) {
 fn become_user(identity: Identity) -> Result<(), Errno> {
     for capability in 0..=LAST_CAPABILITY {
         // SAFETY: prctl with numbers only.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        let refused = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0;
+        if refused && last_errno() == Errno::INVAL {
+            // Past the last capability that this kernel knows.
+            break;
+        }
     }
     let clear = libc::c_ulong::try_from(libc::PR_CAP_AMBIENT_CLEAR_ALL).unwrap_or(4);
     // SAFETY: prctl with numbers only.
@@ -445,6 +403,16 @@ pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     }
     // SAFETY: kill takes two numbers.
     if unsafe { libc::kill(pid, signal) } < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Sends a signal to a process group.
+pub fn kill_group(group: i32, signal: i32) -> Result<(), Errno> {
+    // Group 1 is the agent's own or that of the host's init, 0 and below mean others: never meant.
+    if group <= 1 {
+        return Err(Errno::SRCH);
+    }
+    // SAFETY: kill takes two numbers.
+    if unsafe { libc::kill(-group, signal) } < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 fn last_errno() -> Errno {

@@ -34,7 +34,8 @@ pub struct ExecStart {
     /// Give it a terminal of this size: one merged output, standard input always a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<TtySize>,
-    /// Run as this user of the sandbox, by name or number; the configured one when absent.
+    /// Run as this user of the sandbox; the configured one when absent. A name or a number, alone
+    /// or before a colon and the name or number of a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
@@ -70,7 +71,8 @@ pub enum Program {
 pub enum Stdin {
     /// `/dev/null`.
     Null,
-    /// The stream's data frames, closed by `end`, and those of [`Request::Input`].
+    /// What [`Request::Input`](crate::Request::Input) brings, and nothing else: data frames on the
+    /// exec's own stream are dropped.
     Stream,
 }
 

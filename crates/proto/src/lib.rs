@@ -8,7 +8,7 @@
 //! answers with a [`Reply`], and bytes follow in either direction under credit:
 //!
 //! ```text
-//! exec    open → reply started → (data ⇄ data)* → exit
+//! exec    open → reply started → data* → exit
 //! wait    open → reply started → exit
 //! watch   open → reply started → data* → exit
 //! input   open → data* → end   → reply written

@@ -91,11 +91,13 @@ pub enum Request {
         stderr_offset: u64,
     },
     /// Write the bytes that follow to the exec's standard input, behind what was sent before;
-    /// answered with `written` when the job's pipe has taken all of them.
+    /// answered with `written` when the job's pipe has taken all of them. A stream that ends
+    /// early takes back what of its bytes the pipe has not.
     Input {
         /// The exec's id.
         exec_id: String,
-        /// Whether the end of these bytes is the end of the input.
+        /// Whether the end of these bytes is the end of the input. To a terminal it is typed:
+        /// Ctrl-D, within a line twice.
         close: bool,
     },
     /// Send a signal to the exec's process group, with a terminal to its foreground group.

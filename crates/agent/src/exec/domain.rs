@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::agent::Agent;
+use crate::ended::{Reaped, Word, read_word};
 use crate::sys::{self, Entry};
 
 /// Bytes of a `cgroup.procs` file that are read in one look; a larger file is seen in parts.
@@ -32,6 +33,8 @@ pub enum Domain {
 #[derive(Debug)]
 pub struct Keeper {
     pub pid: i32,
+    /// The main process, once it has said so.
+    main: Option<i32>,
     /// Where it says how the main process ended.
     pub ended: Arc<OwnedFd>,
     /// It has ended, so no process of the domain is left.
@@ -42,9 +45,10 @@ impl Domain {
     /// A domain for the exec, and how its main process comes into it.
     pub fn prepare(agent: &Arc<Agent>, exec_id: &str) -> Result<(Self, Entry), Errno> {
         let Some(parent) = &agent.kill_cgroup else {
-            let (ended, says_ended) = pipe_with(PipeFlags::CLOEXEC)?;
+            let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+            let (ended, says_ended) = socketpair(AddressFamily::UNIX, kind, flags, None)?;
             rustix::io::ioctl_fionbio(&ended, true)?;
-            let keeper = Keeper { pid: 0, ended: Arc::new(ended), gone: false };
+            let keeper = Keeper { pid: 0, main: None, ended: Arc::new(ended), gone: false };
             return Ok((Self::Kept(keeper), Entry::Keeper(says_ended)));
         };
         // The prefix keeps an exec's id from being the name of a control file.
@@ -137,6 +141,28 @@ impl Domain {
             Self::Kept(keeper) if keeper.gone => Vec::new(),
             Self::Kept(keeper) => descendants(keeper.pid),
         }
+    }
+}
+
+impl Keeper {
+    /// Hears what it has to say; returns the end of the main process once.
+    pub fn hear(&mut self) -> Option<Reaped> {
+        loop {
+            match read_word(self.ended.as_fd())? {
+                Word::Main(pid) => self.main = Some(pid),
+                Word::Ended(reaped) => {
+                    self.main = None;
+                    // From now on the number may be another's.
+                    let _ = rustix::io::write(&*self.ended, &[1]);
+                    return Some(reaped);
+                }
+            }
+        }
+    }
+
+    /// The main process, as long as its number cannot be another's.
+    pub fn main(&self) -> Option<i32> {
+        self.main.filter(|_| !self.gone)
     }
 }
 

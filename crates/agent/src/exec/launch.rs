@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use proto::{AgentConfig, ExecStart, Program, Stdin};
+use proto::{AgentConfig, ExecStart, Program, Stdin, TtySize};
 use rustix::process::{Resource, Rlimit, getrlimit};
 
+use super::user::User;
 use crate::sys::{Identity, Launch};
 
 /// Where programs are looked for when the job's environment has no `PATH`.
@@ -17,11 +18,41 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// program with, because programs that use `select` break on larger numbers.
 const OPEN_FILES: u64 = 1024;
 
+/// What programs are told of their terminal when nobody says otherwise: every emulator that
+/// matters understands it, and every image has it.
+const DEFAULT_TERM: &str = "xterm-256color";
+
+/// The variables that tell a program who runs it.
+const OF_USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+
 /// A process that can be started.
 #[derive(Debug)]
 pub struct Job {
     pub launch: Launch,
     pub stdin: Stdin,
+    pub tty: Option<TtySize>,
+    /// The user that the request names.
+    pub user: Option<String>,
+    /// Which of the variables of [`OF_USER`] the request sets itself.
+    set: [bool; 3],
+}
+
+impl Job {
+    /// Has the process run as `user`, where the agent runs as `own`.
+    pub fn run_as(&mut self, user: &User, own: Identity) -> Result<(), String> {
+        self.launch.identity = (user.identity != own).then_some(user.identity);
+        let Some(entry) = &user.entry else { return Ok(()) };
+        let values = [&entry.home, &entry.name, &entry.name];
+        for ((name, value), set) in OF_USER.into_iter().zip(values).zip(self.set) {
+            if !set && !value.is_empty() {
+                let prefix = format!("{name}=");
+                let envp = &mut self.launch.envp;
+                envp.retain(|variable| !variable.as_bytes().starts_with(prefix.as_bytes()));
+                envp.push(text("user", &(prefix + value))?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Checks and converts; the error names the field.
@@ -57,6 +88,9 @@ pub fn prepare(
             open_files: Rlimit { current, maximum },
         },
         stdin: start.stdin,
+        tty: start.tty,
+        user: start.user.clone(),
+        set: OF_USER.map(|name| start.env.iter().any(|(set, _)| set == name)),
     })
 }
 
@@ -70,6 +104,9 @@ fn environment<'a>(
             return Err(format!("env: {name:?} is no name of a variable"));
         }
         env.insert(name.as_str(), value.as_str());
+    }
+    if start.tty.is_some() {
+        env.entry("TERM").or_insert(DEFAULT_TERM);
     }
     Ok(env)
 }
@@ -92,6 +129,7 @@ fn text(field: &str, value: &str) -> Result<CString, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::user::Entry;
     use super::*;
 
     fn config() -> AgentConfig {
@@ -147,6 +185,24 @@ mod tests {
         start.env = vec![("HOME".into(), "/x".into()), ("HOME".into(), "/y".into())];
         let job = prepare(&config(), None, &start).unwrap();
         assert_eq!(job.launch.envp, [c"HOME=/y".to_owned(), c"PATH=/a:/b".to_owned()]);
+    }
+
+    #[test]
+    fn a_user_brings_its_home_unless_the_request_has_one() {
+        let home = "/home/dev".to_owned();
+        let entry = Some(Entry { name: "dev".to_owned(), home });
+        let identity = Identity { uid: 5, gid: 6 };
+        let user = User { identity, entry };
+        let envp = |start: &ExecStart| {
+            let mut job = prepare(&config(), None, start).unwrap();
+            job.run_as(&user, Identity { uid: 0, gid: 0 }).unwrap();
+            assert_eq!(job.launch.identity, Some(identity));
+            job.launch.envp.iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut start = argv(&["tool"]);
+        assert_eq!(envp(&start), ["PATH=/a:/b", "HOME=/home/dev", "USER=dev", "LOGNAME=dev"]);
+        start.env = vec![("HOME".into(), "/mine".into())];
+        assert_eq!(envp(&start), ["HOME=/mine", "PATH=/a:/b", "USER=dev", "LOGNAME=dev"]);
     }
 
     #[test]

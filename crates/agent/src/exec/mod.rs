@@ -1,34 +1,49 @@
 //! Execs: one record for each, and what the host can ask of them. The pump and the supervisor
 //! meet in this record; neither knows the other. `connection` calls the functions here.
 
+mod begin;
+mod control;
 mod domain;
+mod follow;
+mod input;
 mod launch;
 mod pump;
 mod registry;
 mod replay;
+mod terminal;
+mod user;
+mod watch;
 
-use std::sync::{Arc, Mutex};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proto::{ExecExit, ExecInfo, ExecStart, GuestErrorKind, Reply};
+use proto::{ExecExit, ExecInfo, ExecStart, GuestErrorKind, Reply, Stdin};
 use rustix::io::Errno;
 
 use crate::agent::Agent;
+use crate::ended::Reaped;
 use crate::hold::hold;
 use crate::ring::Ring;
 use crate::stream::Stream;
-use crate::sys::Reaped;
 use crate::wake::Wake;
 
+pub use control::{cancel, resize, signal};
 pub use domain::Domain;
+pub use follow::{attach, wait};
+pub use input::input;
 pub use registry::Registry;
+pub use watch::{WATCHERS_MAX, watch};
 
 /// The most output that is kept for one stream of one exec, whatever the host asks for.
 const RING_MAX: u32 = 8 * 1024 * 1024;
 
 /// Stack of a pump's thread and of a replay's: both work on heap buffers.
 const PUMP_STACK: usize = 128 * 1024;
+
+/// What is said of an id that no exec has.
+const NO_SUCH_EXEC: &str = "exec_id: no such exec";
 
 /// Why an exec was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +69,14 @@ pub struct Exec {
     drain: Duration,
     /// The connection that the exec ends with.
     ends_with: Option<u64>,
+    /// Nobody follows it from the start.
+    detached: bool,
     /// Wakes the pump.
     wake: Arc<Wake>,
     life: Mutex<Life>,
+    inputs: input::Inputs,
+    /// Those who are to be woken when there is output or the exit.
+    watchers: Mutex<Vec<Arc<Wake>>>,
     /// Standard output, standard error.
     rings: Mutex<[Ring; 2]>,
 }
@@ -73,6 +93,10 @@ struct Life {
     /// The connection that follows the exec.
     followed_by: Option<u64>,
     waiting: Option<Attachment>,
+    /// Streams that get the exit. Those that go away are not held here.
+    waiters: Vec<Weak<Stream>>,
+    /// The agent's end of the exec's terminal, while it has one.
+    terminal: Option<Arc<OwnedFd>>,
     exit: Option<ExecExit>,
 }
 
@@ -87,14 +111,18 @@ struct End {
 impl Exec {
     fn new(start: &ExecStart, link: u64) -> Result<Self, Errno> {
         let ring = usize::try_from(start.ring_bytes.min(RING_MAX)).unwrap_or(0);
+        let life = Life { followed_by: (!start.detached).then_some(link), ..Life::default() };
         Ok(Self {
             id: start.exec_id.clone(),
             timeout: start.timeout_ms.map(Duration::from_millis),
             grace: Duration::from_millis(start.grace_ms),
             drain: Duration::from_millis(start.drain_ms),
             ends_with: start.end_with_connection.then_some(link),
+            detached: start.detached,
             wake: Arc::new(Wake::new()?),
-            life: Mutex::new(Life { followed_by: Some(link), ..Life::default() }),
+            life: Mutex::new(life),
+            inputs: input::Inputs::new(start.tty.is_some() || start.stdin == Stdin::Stream),
+            watchers: Mutex::default(),
             rings: Mutex::new([Ring::new(ring), Ring::new(ring)]),
         })
     }
@@ -199,21 +227,31 @@ impl Exec {
             && life.followed_by.is_none_or(|by| by == link)
     }
 
-    /// Sets the exit for good, unless somebody waits to follow: that stream is served first.
-    fn conclude(&self, exit: &ExecExit) -> bool {
+    fn set_terminal(&self, terminal: Option<Arc<OwnedFd>>) {
+        hold(&self.life).terminal = terminal;
+    }
+
+    /// Sets the exit for good and returns who waits for it, unless somebody waits to follow: that
+    /// stream is served first.
+    fn conclude(&self, exit: &ExecExit) -> Option<Vec<Weak<Stream>>> {
         let mut life = hold(&self.life);
         if life.waiting.is_some() {
-            return false;
+            return None;
         }
         life.exit = Some(exit.clone());
-        true
+        let waiters = std::mem::take(&mut life.waiters);
+        drop(life);
+        self.wake_watchers();
+        Some(waiters)
     }
 
     fn describe(&self) -> ExecInfo {
+        // The exit first: with one, the rings do not change any more.
+        let exit = self.exit();
         let rings = hold(&self.rings);
         ExecInfo {
             exec_id: self.id.clone(),
-            exit: self.exit(),
+            exit,
             oldest: [rings[0].start(), rings[1].start()],
             written: [rings[0].end(), rings[1].end()],
         }
@@ -243,43 +281,8 @@ pub fn start(agent: &Arc<Agent>, start: &ExecStart, stream: &Arc<Stream>) {
     let thread = thread::Builder::new().name("exec".into()).stack_size(PUMP_STACK);
     let (for_pump, of_pump, its_stream) =
         (Arc::clone(agent), Arc::clone(&exec), Arc::clone(stream));
-    if thread.spawn(move || pump::run(&for_pump, &of_pump, &job, its_stream)).is_err() {
-        agent.execs.withdraw(&exec);
-        stream.refuse(GuestErrorKind::Limit, "exec: no thread is left for it");
+    if thread.spawn(move || pump::run(&for_pump, &of_pump, job, its_stream)).is_err() {
+        // Others may wait for it already.
+        begin::report_no_thread(agent, &exec, stream);
     }
-}
-
-/// Has the stream follow an exec from the given offsets on.
-pub fn attach(agent: &Arc<Agent>, id: &str, offsets: [u64; 2], stream: Arc<Stream>) {
-    let Some(exec) = agent.execs.find(id) else {
-        return stream.refuse(GuestErrorKind::NoSuchExec, "exec_id: no such exec");
-    };
-    let attachment = Attachment { stream, offsets };
-    let exit = {
-        let mut life = hold(&exec.life);
-        let Some(exit) = life.exit.clone() else {
-            let displaced = life.waiting.replace(attachment);
-            drop(life);
-            exec.wake.ring();
-            if let Some(displaced) = displaced {
-                let message = "exec: another stream follows it now";
-                displaced.stream.reset(GuestErrorKind::Busy, message);
-            }
-            return;
-        };
-        exit
-    };
-    replay::start(exec, attachment, exit);
-}
-
-/// Has everything end that the exec started.
-pub fn cancel(agent: &Agent, id: &str) -> Reply {
-    let Some(exec) = agent.execs.find(id) else {
-        return registry::no_such_exec();
-    };
-    if exec.exit().is_none() || agent.supervisor.watches(&exec) {
-        exec.ask_cancel();
-        agent.supervisor.nudge();
-    }
-    Reply::Done
 }

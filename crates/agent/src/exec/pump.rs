@@ -9,22 +9,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proto::{ExecExit, GuestErrorKind, Outcome, Reply, StartFailure, Stdin, Usage};
+use proto::{ExecExit, GuestErrorKind, Outcome, Reply, Usage};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::domain::Domain;
+use super::begin::{Begun, begin, report_failure};
+use super::follow::{STARTED, announce};
+use super::input::Feeder;
 use super::launch::Job;
 use super::replay::OUTPUT_KINDS;
 use super::{Attachment, End, Exec, Stop};
 use crate::agent::Agent;
 use crate::console::LineCutter;
+use crate::ended::Ended;
 use crate::hold::hold;
-use crate::stream::{Inbound, Stream};
+use crate::stream::Stream;
 use crate::supervisor::timespec;
-use crate::sys::{self, ChildEnds, Ended, Step};
 
 /// Bytes read from a pipe at once: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
@@ -32,26 +32,36 @@ const READ_BYTES: usize = 64 * 1024;
 /// Bytes read at once from what survivors print: it is for the console only.
 const SURVIVOR_READ_BYTES: usize = 4 * 1024;
 
+/// How long a terminal may take to hand over what was written to it: its bytes pass through a
+/// queue of the kernel that nobody can look into. Its end usually comes at once and says more.
+const TERMINAL_PATIENCE: Duration = Duration::from_millis(100);
+
 /// The exit code by which a shell reports that its last command died of KILL.
 const SHELL_KILLED: i32 = 128 + libc::SIGKILL;
 
 /// The whole life of one exec.
-pub fn run(agent: &Arc<Agent>, exec: &Arc<Exec>, job: &Job, stream: Arc<Stream>) {
+pub fn run(agent: &Arc<Agent>, exec: &Arc<Exec>, job: Job, stream: Arc<Stream>) {
     let oom_kills = agent.oom_kills();
     match begin(agent, exec, job) {
-        Ok((outs, stdin)) => {
-            stream.wake_with(&exec.wake);
+        Ok(Begun { outs, sink, slave }) => {
             agent.console.note(&format!("exec {} started", exec.id));
             // A lost connection is noticed when the pump looks at the stream.
-            let _ = stream.reply(&Reply::Started { stdout_offset: 0, stderr_offset: 0 });
+            let _ = stream.reply(&STARTED);
+            let follower = if exec.detached {
+                exec.tell_exit(&stream);
+                None
+            } else {
+                stream.wake_with(&exec.wake);
+                Some(Follower { stream, sent: [0; 2] })
+            };
             let pump = Pump {
                 agent,
                 exec,
                 outs,
                 ready: [false; 2],
-                stdin,
-                unwritten: Vec::new(),
-                follower: Some(Follower { stream, sent: [0; 2] }),
+                feeder: Feeder::new(sink, slave.is_some()),
+                slave,
+                follower,
                 cutters: Default::default(),
                 buffer: vec![0; READ_BYTES],
                 drain: None,
@@ -59,100 +69,7 @@ pub fn run(agent: &Arc<Agent>, exec: &Arc<Exec>, job: &Job, stream: Arc<Stream>)
             };
             pump.run();
         }
-        Err(outcome) => report_failed_start(agent, exec, outcome, &stream),
-    }
-}
-
-fn report_failed_start(agent: &Agent, exec: &Arc<Exec>, outcome: Outcome, stream: &Stream) {
-    let exit = ExecExit {
-        outcome,
-        duration_us: 0,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        usage: Usage::default(),
-    };
-    let started = Reply::Started { stdout_offset: 0, stderr_offset: 0 };
-    let _ = stream.reply(&started);
-    while !exec.conclude(&exit) {
-        if let Some(Attachment { stream, offsets: _ }) = exec.take_waiting() {
-            let _ = stream.reply(&started);
-            stream.exit(&exit);
-        }
-    }
-    agent.console.note(&format!("exec {} could not be started", exec.id));
-    agent.execs.forget_oldest();
-    stream.exit(&exit);
-}
-
-type Pipes = ([Option<OwnedFd>; 2], Option<OwnedFd>);
-
-/// Starts the process; the error is the exec's outcome.
-fn begin(agent: &Arc<Agent>, exec: &Arc<Exec>, job: &Job) -> Result<Pipes, Outcome> {
-    let resources = |error: Errno| failure(StartFailure::Resources, format!("exec: {error}"));
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(resources);
-    let (stdout, stdout_child) = pipe()?;
-    let (stderr, stderr_child) = pipe()?;
-    let (report, report_child) = pipe()?;
-    let (stdin_child, stdin) = match job.stdin {
-        Stdin::Null => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            (rustix::fs::open(c"/dev/null", flags, Mode::empty()).map_err(resources)?, None)
-        }
-        Stdin::Stream => {
-            let (child, own) = pipe()?;
-            (child, Some(own))
-        }
-    };
-    for own in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
-        rustix::io::ioctl_fionbio(own, true).map_err(resources)?;
-    }
-    let (domain, entry) = Domain::prepare(agent, &exec.id).map_err(resources)?;
-    let ends = ChildEnds {
-        stdin: stdin_child,
-        stdout: stdout_child,
-        stderr: stderr_child,
-        report: report_child,
-        entry,
-    };
-    let started = agent.supervisor.start(exec, domain, (&job.launch, &ends));
-    drop(ends);
-    if let Err((domain, error)) = started {
-        domain.remove_if_empty();
-        return Err(resources(error));
-    }
-    match sys::read_report(report.as_fd()) {
-        None => Ok(([Some(stdout), Some(stderr)], stdin)),
-        Some((step, error)) => Err(explain(step, error, job)),
-    }
-}
-
-fn failure(failure: StartFailure, message: String) -> Outcome {
-    Outcome::StartFailed { failure, message }
-}
-
-fn explain(step: Step, error: Errno, job: &Job) -> Outcome {
-    let name = job.launch.argv.first().map(|name| name.to_string_lossy()).unwrap_or_default();
-    match step {
-        Step::Workdir => {
-            let workdir = job.launch.workdir.to_string_lossy();
-            failure(StartFailure::BadWorkdir, format!("workdir: {workdir}: {error}"))
-        }
-        Step::Exec => match error {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
-                failure(StartFailure::NotFound, format!("program: {name}: not found"))
-            }
-            Errno::ACCESS | Errno::NOEXEC | Errno::PERM | Errno::ISDIR | Errno::LIBBAD => {
-                failure(StartFailure::NotExecutable, format!("program: {name}: {error}"))
-            }
-            Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE => {
-                failure(StartFailure::Resources, format!("program: {name}: {error}"))
-            }
-            _ => failure(StartFailure::Other, format!("program: {name}: {error}")),
-        },
-        Step::Fork => failure(StartFailure::Resources, format!("exec: {error}")),
-        Step::Session | Step::Cgroup | Step::Streams | Step::Identity => {
-            failure(StartFailure::Other, format!("exec: {step:?}: {error}"))
-        }
+        Err(outcome) => report_failure(agent, exec, outcome, &stream),
     }
 }
 
@@ -175,12 +92,12 @@ struct Pump<'a> {
     agent: &'a Arc<Agent>,
     exec: &'a Arc<Exec>,
     /// Standard output and standard error, until their end.
-    outs: [Option<OwnedFd>; 2],
+    outs: [Option<Arc<OwnedFd>>; 2],
     /// Which of them poll has reported readable.
     ready: [bool; 2],
-    stdin: Option<OwnedFd>,
-    /// Input that the job's pipe had no room for.
-    unwritten: Vec<u8>,
+    feeder: Feeder,
+    /// See [`Begun::slave`].
+    slave: Option<Arc<OwnedFd>>,
     follower: Option<Follower>,
     cutters: [LineCutter; 2],
     buffer: Vec<u8>,
@@ -193,7 +110,7 @@ impl Pump<'_> {
         loop {
             self.exec.wake.clear();
             self.change_follower();
-            self.feed_stdin();
+            self.feeder.feed(self.exec);
             self.send_backlog();
             self.read_outputs();
             self.notice_end();
@@ -232,49 +149,6 @@ impl Pump<'_> {
             self.exec.unfollow(follower.stream.link_id());
             follower.stream.close();
         }
-    }
-
-    /// Writes what the follower sent to the job, as far as the job takes it.
-    fn feed_stdin(&mut self) {
-        loop {
-            while !self.unwritten.is_empty() {
-                if !self.write_stdin() {
-                    return;
-                }
-            }
-            let Some(follower) = &self.follower else { return };
-            match follower.stream.poll_inbound() {
-                Some(Inbound::Data(data)) => self.unwritten = data,
-                Some(Inbound::End) => {
-                    self.stdin = None;
-                    return;
-                }
-                Some(Inbound::Gone) => return self.lose_follower(),
-                None => return,
-            }
-        }
-    }
-
-    /// Writes once; false when the pipe is full.
-    fn write_stdin(&mut self) -> bool {
-        let written = match &self.stdin {
-            Some(stdin) => match rustix::io::write(stdin, &self.unwritten) {
-                Ok(count) => count,
-                Err(Errno::AGAIN) => return false,
-                Err(Errno::INTR) => 0,
-                Err(_) => {
-                    self.stdin = None;
-                    self.unwritten.len()
-                }
-            },
-            // Nobody reads it: dropped, so that the sender does not wait for room for ever.
-            None => self.unwritten.len(),
-        };
-        self.unwritten.drain(..written);
-        if let Some(follower) = &self.follower {
-            follower.stream.consumed(written);
-        }
-        true
     }
 
     /// Sends what the ring holds and the follower has not been sent, as far as it has credit.
@@ -330,6 +204,7 @@ impl Pump<'_> {
             }
             let data = &self.buffer[..count];
             hold(&self.exec.rings)[index].push(data);
+            self.exec.wake_watchers();
             self.cutters[index].push(&self.agent.console, data);
             if let Some(follower) = &mut self.follower {
                 follower.sent[index] += count as u64;
@@ -350,12 +225,16 @@ impl Pump<'_> {
         if self.drain.is_some_and(|drain| drain.end.stop == end.stop) {
             return;
         }
+        self.feeder.end(self.exec);
+        self.slave = None;
         let patience = match end.stop {
             // Every process is gone, so nobody is left to print more.
             Some(_) => Duration::ZERO,
             None => self.exec.drain,
         };
-        let in_pipe = |out: &Option<OwnedFd>| {
+        let terminal = self.feeder.is_terminal();
+        let patience = if terminal { patience.max(TERMINAL_PATIENCE) } else { patience };
+        let in_pipe = |out: &Option<Arc<OwnedFd>>| {
             out.as_ref().and_then(|out| ioctl_fionread(out).ok()).unwrap_or(0)
         };
         let owed = [in_pipe(&self.outs[0]), in_pipe(&self.outs[1])];
@@ -390,9 +269,8 @@ impl Pump<'_> {
                 memory_peak_bytes: reaped.memory_peak_bytes,
             }),
         };
-        if !self.exec.conclude(&exit) {
-            return false;
-        }
+        let Some(waiters) = self.exec.conclude(&exit) else { return false };
+        self.hang_up();
         for cutter in &mut self.cutters {
             cutter.finish(&self.agent.console);
         }
@@ -401,7 +279,17 @@ impl Pump<'_> {
         if let Some(follower) = self.follower.take() {
             follower.stream.exit(&exit);
         }
+        announce(&exit, &waiters);
         true
+    }
+
+    /// Lets go of the exec's terminal, if it has one: what the kernel tells the rest of its
+    /// session, and that a survivor's reads and writes fail from now on, is as on any terminal.
+    fn hang_up(&mut self) {
+        self.exec.set_terminal(None);
+        if self.feeder.is_terminal() {
+            self.outs = [None, None];
+        }
     }
 
     fn outcome(&self, end: &End) -> Outcome {
@@ -430,9 +318,9 @@ impl Pump<'_> {
                 polled.push(PollFd::new(out, PollFlags::IN));
             }
         }
-        if let Some(stdin) = self.stdin.as_ref().filter(|_| !self.unwritten.is_empty()) {
-            polled.push(PollFd::new(stdin, PollFlags::OUT));
-        }
+        let feeding = self.feeder.interest();
+        let feeding_slot = feeding.is_some().then_some(polled.len());
+        polled.extend(feeding);
         let now = Instant::now();
         // Past the drain's deadline only bytes or credit can move things on.
         let until = self.drain.map(|drain| drain.until).filter(|until| *until > now);
@@ -442,12 +330,17 @@ impl Pump<'_> {
             self.ready[index] = outcome.is_ok()
                 && slots[index].is_some_and(|slot| !polled[slot].revents().is_empty());
         }
+        let broken =
+            feeding_slot.is_some_and(|slot| polled[slot].revents().contains(PollFlags::ERR));
+        if outcome.is_ok() && broken {
+            self.feeder.nobody_reads(self.exec);
+        }
     }
 
     /// Goes on reading what surviving children print, so that they are not ended by a broken
     /// pipe. It goes to the console alone: the exec's own output is complete.
     fn serve_survivors(mut self) {
-        self.stdin = None;
+        self.feeder.finish();
         self.buffer = vec![0; SURVIVOR_READ_BYTES];
         while self.outs.iter().any(Option::is_some) {
             {
@@ -457,7 +350,7 @@ impl Pump<'_> {
             }
             for (out, cutter) in self.outs.iter_mut().zip(&mut self.cutters) {
                 let Some(fd) = out else { continue };
-                match rustix::io::read(&*fd, &mut self.buffer) {
+                match rustix::io::read(&**fd, &mut self.buffer) {
                     Ok(count) if count > 0 => {
                         cutter.push(&self.agent.console, &self.buffer[..count]);
                     }

@@ -9,13 +9,13 @@ use super::Exec;
 use crate::agent::Agent;
 use crate::hold::hold;
 
-/// Running execs at most, whatever the configuration allows: each has a thread and up to five
+/// Running execs at most, whatever the configuration allows: each has a thread and up to seven
 /// descriptors.
 const RUNNING_MAX: usize = 256;
 
 /// Ended execs that are remembered: a control plane that was away for a moment finds the last
-/// outcomes.
-const ENDED_MAX: usize = 64;
+/// outcomes. With [`RUNNING_MAX`] their descriptions fit one answer.
+const ENDED_MAX: usize = 128;
 
 /// Bytes of output that ended execs keep together; the sandbox pays for this memory.
 const ENDED_OUTPUT_MAX: usize = 16 * 1024 * 1024;
@@ -30,11 +30,7 @@ pub struct Registry {
     running_max: usize,
 }
 
-pub fn no_such_exec() -> Reply {
-    error(GuestErrorKind::NoSuchExec, "exec_id: no such exec")
-}
-
-fn error(kind: GuestErrorKind, message: &str) -> Reply {
+pub fn error(kind: GuestErrorKind, message: &str) -> Reply {
     Reply::Error(GuestError { kind, message: message.to_owned() })
 }
 
@@ -68,11 +64,6 @@ impl Registry {
         let exec = Arc::new(exec);
         execs.push(Arc::clone(&exec));
         Ok(exec)
-    }
-
-    /// Takes back a reservation of an exec that never had a pump.
-    pub fn withdraw(&self, exec: &Arc<Exec>) {
-        hold(&self.execs).retain(|other| !Arc::ptr_eq(other, exec));
     }
 
     pub fn find(&self, id: &str) -> Option<Arc<Exec>> {

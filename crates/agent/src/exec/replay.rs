@@ -10,7 +10,7 @@ use super::{Attachment, Exec, PUMP_STACK};
 use crate::hold::hold;
 
 /// Bytes copied out of a ring at once.
-const REPLAY_CHUNK: usize = 64 * 1024;
+pub const REPLAY_CHUNK: usize = 64 * 1024;
 
 /// The frames that carry standard output and standard error.
 pub const OUTPUT_KINDS: [Kind; 2] = [Kind::Data, Kind::DataErr];

@@ -20,8 +20,9 @@ use crate::agent::Agent;
 use crate::stream::Stream;
 use crate::{sys, task};
 
-use path::{GuestPath, Root};
 use replace::NewFile;
+
+pub use path::{GuestPath, Root};
 
 /// File operations at once: disks gain nothing from more, and each has a thread and a buffer.
 pub const FILE_TASKS_MAX: usize = 64;

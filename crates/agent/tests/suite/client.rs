@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proto::{
     ExecExit, ExecStart, GENERATION, GuestError, GuestErrorKind, HEADER_LEN, Header, Hello, Kind,
-    Program, Reply, Request, Stdin,
+    MAX_PAYLOAD, Program, Reply, Request, Stdin,
 };
 
 /// Longer than any test may take to hear of something.
@@ -145,6 +145,55 @@ impl Client {
     /// Runs a shell command.
     pub fn shell(&mut self, line: &str) -> Finished {
         self.run(shell(line))
+    }
+
+    /// Opens a request to write to an exec's input.
+    pub fn input(&mut self, exec_id: &str, close: bool) -> u32 {
+        self.open(&Request::Input { exec_id: exec_id.into(), close })
+    }
+
+    /// Writes all of `bytes`, which fit a window, to an exec's input.
+    pub fn write(&mut self, exec_id: &str, bytes: &[u8], close: bool) {
+        let stream = self.input(exec_id, close);
+        bytes.chunks(MAX_PAYLOAD).for_each(|chunk| self.send(Kind::Data, stream, chunk));
+        self.send(Kind::End, stream, b"");
+        assert_eq!(self.reply(stream), Reply::Written { bytes: bytes.len() as u64 });
+    }
+
+    /// Watches an exec; the offsets that it starts at.
+    pub fn watch(&mut self, exec_id: &str, from: [u64; 2]) -> (u32, [u64; 2]) {
+        let stream = self.open(&Request::Watch {
+            exec_id: exec_id.into(),
+            stdout_offset: from[0],
+            stderr_offset: from[1],
+        });
+        let reply = self.reply(stream);
+        let Reply::Started { stdout_offset, stderr_offset } = reply else { panic!("{reply:?}") };
+        (stream, [stdout_offset, stderr_offset])
+    }
+
+    /// Waits for an exec's end.
+    pub fn exit_of(&mut self, exec_id: &str) -> ExecExit {
+        let stream = self.open(&Request::Wait { exec_id: exec_id.into() });
+        assert!(matches!(self.reply(stream), Reply::Started { .. }));
+        self.finish(stream).exit
+    }
+
+    /// Reads output until it ends with `end`.
+    pub fn read_until(&mut self, stream: u32, end: &str) -> String {
+        let mut output = Vec::new();
+        while !output.ends_with(end.as_bytes()) {
+            let (kind, data) = self.next(stream);
+            let so_far = String::from_utf8_lossy(&output).into_owned();
+            assert_eq!(kind, Kind::Data, "after {so_far:?}");
+            self.grant(stream, data.len());
+            output.extend_from_slice(&data);
+        }
+        String::from_utf8(output).unwrap()
+    }
+
+    pub fn signal(&mut self, exec_id: &str, signal: i32) -> Reply {
+        self.ask(&Request::Signal { exec_id: exec_id.into(), signal })
     }
 
     /// Follows an exec; the offsets that it starts at.

@@ -9,13 +9,13 @@ use crate::client::{Client, Finished, shell};
 use crate::harness::{Agent, Options};
 
 /// A way to tell what an exec started.
-enum Mode {
+pub enum Mode {
     Cgroup(Cgroup),
     Keeper,
 }
 
 /// A cgroup of the test's own, removed with it.
-struct Cgroup(PathBuf);
+pub struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// One of the unified hierarchy; none where the test may not make one.
@@ -64,7 +64,7 @@ fn uniquely() -> String {
     dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned()
 }
 
-fn in_every_mode(check: impl Fn(&Agent, &mut Client, &Mode)) {
+pub fn in_every_mode(check: impl Fn(&Agent, &mut Client, &Mode)) {
     let cgroups = [Cgroup::new(), Cgroup::legacy()].map(|cgroup| cgroup.map(Mode::Cgroup));
     let modes = cgroups.into_iter().chain([Some(Mode::Keeper)]);
     for mode in modes.flatten() {
@@ -80,7 +80,7 @@ fn in_every_mode(check: impl Fn(&Agent, &mut Client, &Mode)) {
 }
 
 /// Whether a process lives whose command line carries the marker.
-fn lives(marker: &str) -> bool {
+pub fn lives(marker: &str) -> bool {
     std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         std::fs::read(entry.path().join("cmdline"))
             .is_ok_and(|line| String::from_utf8_lossy(&line).split('\0').any(|word| word == marker))
@@ -88,7 +88,7 @@ fn lives(marker: &str) -> bool {
 }
 
 /// A number of seconds that no other test sleeps.
-fn marker() -> String {
+pub fn marker() -> String {
     use std::hash::{BuildHasher, Hasher};
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     format!("{}", 100_000_000 + random % 800_000_000)
@@ -243,7 +243,7 @@ fn orphans_are_reaped() {
     wait_until(|| !zombies());
 }
 
-fn wait_until(mut holds: impl FnMut() -> bool) {
+pub fn wait_until(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < deadline, "it does not come true");

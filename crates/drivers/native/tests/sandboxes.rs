@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use model::{ExecId, ExecProgram, ExecSpec, Outcome, Reason, Resources, SandboxId, SandboxName};
+use model::{
+    ExecId, ExecProgram, ExecSpec, Outcome, Reason, Resources, SandboxId, SandboxName,
+    StartFailure, TtySize,
+};
 use native::{NativeOptions, NativeProvider};
 use provider::{ExecEvent, Guest, Provider, RuntimeSpec, RuntimeStatus};
 use tempfile::TempDir;
@@ -25,7 +28,11 @@ async fn native(state: &TempDir, ephemeral: bool) -> NativeProvider {
 
 /// Runs a program and returns its outcome and standard output.
 async fn run(guest: &Arc<dyn Guest>, argv: &[&str]) -> (Outcome, String) {
-    let spec = ExecSpec {
+    run_spec(guest, &exec(argv)).await
+}
+
+fn exec(argv: &[&str]) -> ExecSpec {
+    ExecSpec {
         id: ExecId::random(&mut rand::rng()),
         program: ExecProgram::Argv(argv.iter().map(ToString::to_string).collect()),
         env: Vec::new(),
@@ -38,8 +45,11 @@ async fn run(guest: &Arc<dyn Guest>, argv: &[&str]) -> (Outcome, String) {
         detached: false,
         tty: None,
         user: None,
-    };
-    let mut session = guest.exec(&spec).await.expect("the program starts");
+    }
+}
+
+async fn run_spec(guest: &Arc<dyn Guest>, spec: &ExecSpec) -> (Outcome, String) {
+    let mut session = guest.exec(spec).await.expect("the program starts");
     let mut output = Vec::new();
     while let Some(event) = session.events.next().await {
         match event.expect("the connection stands") {
@@ -69,6 +79,44 @@ async fn a_sandbox_is_created_used_and_destroyed() {
     native.destroy(&name).await.unwrap();
     assert_eq!(native.inspect(&name).await.unwrap(), RuntimeStatus::Absent);
     assert!(!guest.is_connected() || guest.ping().await.is_err());
+    native.close().await;
+}
+
+#[tokio::test]
+async fn a_program_has_a_terminal_of_the_sandboxs_own_and_a_user_of_it() {
+    let state = tempfile::tempdir().unwrap();
+    let native = native(&state, false).await;
+    let name = name();
+    let handle = native.create(&name, &spec("host")).await.unwrap();
+    let guest = native.connect(&name, &handle).await.unwrap();
+    let line = "tty; stty size; stat -c '%u %g %a' $(tty); echo >/dev/tty; ls /dev/pts";
+    let mut in_terminal = exec(&["sh", "-c", line]);
+    in_terminal.tty = Some(TtySize { cols: 90, rows: 20 });
+    let (outcome, output) = run_spec(&guest, &in_terminal).await;
+    assert_eq!(output, "/dev/pts/0\r\n20 90\r\n1000 5 620\r\n\r\n0  ptmx\r\n");
+    assert_eq!(outcome, Outcome::Exited(0));
+
+    let mut named = exec(&["sh", "-c", "id -u; id -g; echo $USER; tty; stat -c %u $(tty)"]);
+    (named.user, named.tty) = (Some("nobody".into()), in_terminal.tty);
+    let (outcome, output) = run_spec(&guest, &named).await;
+    assert_eq!(outcome, Outcome::Exited(0));
+    assert_eq!(output, "65534\r\n65534\r\nnobody\r\n/dev/pts/0\r\n65534\r\n");
+    for (user, tty) in [
+        ("nobody-knows", None),
+        ("root", None),
+        ("4000000000", None),
+        ("4000000000", in_terminal.tty),
+        ("1000:4000000000", None),
+    ] {
+        let mut refused = exec(&["true"]);
+        (refused.user, refused.tty) = (Some(user.into()), tty);
+        let (outcome, _) = run_spec(&guest, &refused).await;
+        let Outcome::StartFailed(StartFailure::BadUser, message) = outcome else {
+            panic!("{user}: {outcome:?}")
+        };
+        assert!(message.contains(user), "{message}");
+    }
+    native.destroy(&name).await.unwrap();
     native.close().await;
 }
 
