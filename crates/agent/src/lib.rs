@@ -22,6 +22,8 @@ mod console;
 mod dial;
 mod exec;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod hold;
 mod link;
 mod listen;

@@ -2,7 +2,7 @@
 //! meet in this record; neither knows the other. `connection` calls the functions here.
 
 mod domain;
-mod launch;
+pub(crate) mod launch;
 mod pump;
 mod registry;
 mod replay;
