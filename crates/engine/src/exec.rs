@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::chronicle::{self, facts};
 use crate::follow::Follower;
 use crate::guests::is_lost;
+use crate::limits;
 use crate::plane::{Plane, locked};
 use crate::refuse::shutting_down;
 use crate::request::{Caller, NewExec};
@@ -146,7 +147,7 @@ impl Plane {
                 };
                 Ok((guest, session))
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(limits::of_execs(&self.options, failure)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::limit::Limit;
 use crate::reason::Reason;
 pub use crate::reason::Retry;
 
@@ -34,6 +35,13 @@ pub enum Detail {
     Number(i64),
     /// Yes or no.
     Flag(bool),
+}
+
+impl Detail {
+    /// A number of things or bytes.
+    pub fn count(count: usize) -> Self {
+        Self::Number(i64::try_from(count).unwrap_or(i64::MAX))
+    }
 }
 
 impl From<String> for Detail {
@@ -69,6 +77,25 @@ impl Failure {
     /// A field whose value is not allowed; `details.field` names it.
     pub fn invalid_field(field: &str, problem: impl fmt::Display) -> Self {
         Self::new(Reason::InvalidField, format!("invalid input: {field}: {problem}"))
+            .detail("field", field)
+    }
+
+    /// Something is over a limit: `details.limit` has the limit's name, `details.max` its value.
+    pub fn over_limit(limit: Limit, max: impl Into<Detail>, message: impl Into<String>) -> Self {
+        Self::new(limit.reason(), message)
+            .detail("limit", limit.name())
+            .detail("max", max)
+            .hint(limit.hint())
+    }
+
+    /// A field is over a limit; `details.field` names it as well.
+    pub fn field_over_limit(
+        field: &str,
+        limit: Limit,
+        max: impl Into<Detail>,
+        problem: impl fmt::Display,
+    ) -> Self {
+        Self::over_limit(limit, max, format!("invalid input: {field}: {problem}"))
             .detail("field", field)
     }
 
@@ -142,6 +169,17 @@ mod tests {
         let failure = Failure::internal(std::io::Error::other("disk on fire"));
         assert_eq!(failure.to_string(), "internal error");
         assert_eq!(failure.causes(), "disk on fire");
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_said_with_its_name_value_and_way_out() {
+        let failure = Failure::field_over_limit("vcpus", Limit::Vcpus, 64, "must be at most 64");
+        assert_eq!(failure.reason, Reason::InvalidField);
+        assert_eq!(failure.message, "invalid input: vcpus: must be at most 64");
+        assert_eq!(failure.details["field"], Detail::Text("vcpus".into()));
+        assert_eq!(failure.details["limit"], Detail::Text("limits.vcpus".into()));
+        assert_eq!(failure.details["max"], Detail::Number(64));
+        assert!(failure.hint.is_some_and(|hint| hint.contains("raise `limits.vcpus`")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod failure;
 pub mod file;
 pub mod id;
+pub mod limit;
 pub mod phase;
 pub mod reason;
 pub mod sandbox;
@@ -22,6 +23,7 @@ pub use exec::{ExecProgram, ExecResult, ExecSpec, Outcome, Output, StartFailure,
 pub use failure::{Failure, Retry};
 pub use file::{FileInfo, FileKind, FileMode, FileOp, FileReply, SandboxPath};
 pub use id::{ExecId, IdError, SandboxId};
+pub use limit::Limit;
 pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};
 pub use reason::{Code, Reason};
 pub use sandbox::{Resources, Sandbox, SandboxName, Stats};

@@ -15,7 +15,7 @@ fn name() -> SandboxName {
 
 fn spec(image: &str) -> RuntimeSpec {
     let resources = Resources { memory_mib: 256, vcpus: 1, pids: 128 };
-    RuntimeSpec { image: image.into(), resources }
+    RuntimeSpec { image: image.into(), resources, execs_max: 100 }
 }
 
 async fn native(state: &TempDir, ephemeral: bool) -> NativeProvider {
@@ -25,7 +25,11 @@ async fn native(state: &TempDir, ephemeral: bool) -> NativeProvider {
 
 /// Runs a program and returns its outcome and standard output.
 async fn run(guest: &Arc<dyn Guest>, argv: &[&str]) -> (Outcome, String) {
-    let spec = ExecSpec {
+    run_spec(guest, &exec(argv)).await
+}
+
+fn exec(argv: &[&str]) -> ExecSpec {
+    ExecSpec {
         id: ExecId::random(&mut rand::rng()),
         program: ExecProgram::Argv(argv.iter().map(ToString::to_string).collect()),
         env: Vec::new(),
@@ -33,13 +37,17 @@ async fn run(guest: &Arc<dyn Guest>, argv: &[&str]) -> (Outcome, String) {
         timeout: Some(Duration::from_secs(30)),
         grace: Duration::from_secs(1),
         drain: Duration::from_millis(200),
+        ring_bytes: 1024 * 1024,
         stdin: false,
         kill_on_disconnect: true,
         detached: false,
         tty: None,
         user: None,
-    };
-    let mut session = guest.exec(&spec).await.expect("the program starts");
+    }
+}
+
+async fn run_spec(guest: &Arc<dyn Guest>, spec: &ExecSpec) -> (Outcome, String) {
+    let mut session = guest.exec(spec).await.expect("the program starts");
     let mut output = Vec::new();
     while let Some(event) = session.events.next().await {
         match event.expect("the connection stands") {
@@ -88,6 +96,21 @@ async fn a_sandbox_outlives_the_driver_and_is_found_again() {
     second.destroy(&name).await.unwrap();
     assert_eq!(second.list().await.unwrap(), []);
     second.close().await;
+}
+
+#[tokio::test]
+async fn no_more_programs_run_at_once_than_the_spec_says() {
+    let state = tempfile::tempdir().unwrap();
+    let native = native(&state, true).await;
+    let (name, spec) = (name(), RuntimeSpec { execs_max: 2, ..spec("host") });
+    let handle = native.create(&name, &spec).await.unwrap();
+    let guest = native.connect(&name, &handle).await.unwrap();
+    let first = guest.exec(&exec(&["sleep", "60"])).await.unwrap();
+    let second = guest.exec(&exec(&["sleep", "60"])).await.unwrap();
+    let failure = guest.exec(&exec(&["true"])).await.map(drop).unwrap_err();
+    assert_eq!(failure.reason, Reason::TooManyExecs);
+    drop((first, second));
+    native.close().await;
 }
 
 #[tokio::test]
