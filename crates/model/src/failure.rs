@@ -19,7 +19,8 @@ pub struct Failure {
     pub reason: Reason,
     /// What went wrong, for people.
     pub message: String,
-    /// The way out, for people.
+    /// The way out, for people, where there is a better one than the reason's own:
+    /// [`way_out`](Self::way_out) is what is shown.
     pub hint: Option<String>,
     /// Facts for programs: the field, the limit, the partial result.
     pub details: BTreeMap<&'static str, Detail>,
@@ -125,6 +126,11 @@ impl Failure {
         self
     }
 
+    /// The way out, for people.
+    pub fn way_out(&self) -> &str {
+        self.hint.as_deref().unwrap_or(self.reason.hint())
+    }
+
     /// The chain of causes on one line, for the log.
     pub fn causes(&self) -> String {
         let mut text = String::new();
@@ -180,6 +186,13 @@ mod tests {
         assert_eq!(failure.details["limit"], Detail::Text("limits.vcpus".into()));
         assert_eq!(failure.details["max"], Detail::Number(64));
         assert!(failure.hint.is_some_and(|hint| hint.contains("raise `limits.vcpus`")));
+    }
+
+    #[test]
+    fn a_failure_without_a_hint_has_that_of_its_reason() {
+        let failure = Failure::new(Reason::NoSpace, "full");
+        assert_eq!(failure.way_out(), Reason::NoSpace.hint());
+        assert_eq!(failure.hint("buy a disk").way_out(), "buy a disk");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod event;
 pub mod exec;
 pub mod failure;
 pub mod file;
+mod hint;
 pub mod id;
 pub mod limit;
 pub mod phase;

@@ -8,6 +8,7 @@ mod commands;
 mod config_keys;
 mod edges;
 mod error_pages;
+mod error_tests;
 mod finding;
 mod forbidden;
 mod headers;
@@ -47,6 +48,7 @@ fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
         commands::check,
         config_keys::check,
         error_pages::check,
+        error_tests::check,
         forbidden::check,
         headers::check,
         lengths::check,

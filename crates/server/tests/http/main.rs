@@ -12,5 +12,6 @@ mod files;
 mod openapi;
 mod plane;
 mod preview;
+mod reasons;
 mod sandboxes;
 mod system;
