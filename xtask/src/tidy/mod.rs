@@ -6,6 +6,7 @@
 
 mod commands;
 mod config_keys;
+mod contracts;
 mod edges;
 mod error_pages;
 mod error_tests;
@@ -47,6 +48,7 @@ fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
     let rules = [
         commands::check,
         config_keys::check,
+        contracts::check,
         error_pages::check,
         error_tests::check,
         forbidden::check,
