@@ -12,6 +12,7 @@
 mod bench;
 mod command;
 mod failure;
+mod fuzz;
 mod needs;
 mod test;
 mod tidy;
@@ -42,6 +43,15 @@ enum Task {
     },
     /// Check the rules of the code that no compiler checks, and print every finding.
     Tidy,
+    /// Feed every reader of foreign bytes with made-up input, for a bounded time.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = fuzz::SECONDS_DEFAULT, value_name = "N")]
+        seconds: u32,
+        /// Run only the targets whose name contains one of these.
+        #[arg(last = true, value_name = "NAME")]
+        filters: Vec<String>,
+    },
     /// Measure sandboxes against bubblewrap and Docker, side by side in one run.
     Bench {
         /// How often each thing is measured.
@@ -74,6 +84,9 @@ fn run(task: Task) -> Result<ExitCode, Failure> {
     match task {
         Task::Test { filters } => test::run(&workspace, &filters).map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run(&workspace),
+        Task::Fuzz { seconds, filters } => {
+            fuzz::run(&workspace, seconds, &filters).map(|()| ExitCode::SUCCESS)
+        }
         Task::Bench { rounds, json } => {
             bench::run(&workspace, rounds, json.as_deref()).map(|()| ExitCode::SUCCESS)
         }

@@ -1,8 +1,8 @@
 //! What the commands need from Debian, and its installation where it is missing.
 //!
 //! One table, as short as it can be: a new row needs a reason that no crate can take away. Rust
-//! and a linker are not in it, because without them this program would not run. Called by `test`
-//! and `bench` before anything else.
+//! and a linker are not in it, because without them this program would not run. Called by `test`,
+//! `fuzz` and `bench` before anything else.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +14,7 @@ use crate::failure::Failure;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Test,
+    Fuzz,
     Bench,
 }
 
@@ -36,6 +37,12 @@ const NEEDS: &[Need] = &[
         purpose: Purpose::Test,
         reason: "Debian's Python refuses pip outside a virtual environment",
         present: || command::succeeds(Command::new(PYTHON).args(["-c", "import venv, ensurepip"])),
+    },
+    Need {
+        package: "g++",
+        purpose: Purpose::Fuzz,
+        reason: "compiles libFuzzer",
+        present: || command::succeeds(Command::new("c++").arg("--version")),
     },
     Need {
         package: "bubblewrap",

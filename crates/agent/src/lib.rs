@@ -23,6 +23,8 @@ mod dial;
 mod ended;
 mod exec;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod hold;
 mod link;
 mod listen;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine::{Engine, EngineOptions};
 use model::SystemClock;
 use native::{NativeOptions, NativeProvider};
-use provider::{DeadlineLayer, Deadlines, Provider};
+use provider::Provider;
 use store::Store;
 
 use crate::config::Config;
@@ -57,7 +57,7 @@ async fn start(
     store: Store,
     native: NativeProvider,
 ) -> Result<Arc<Engine>, Failed> {
-    let native: Arc<dyn Provider> =
-        Arc::new(DeadlineLayer::new(Arc::new(native), Deadlines::default()));
+    // The engine puts its deadlines on.
+    let native: Arc<dyn Provider> = Arc::new(native);
     Ok(Engine::start(options, store, vec![native], Arc::new(SystemClock)).await?)
 }

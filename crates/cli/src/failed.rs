@@ -139,7 +139,7 @@ impl From<Failure> for Failed {
             Some(source) => format!("{}: {}", failure.message, root_cause(source)),
         };
         let failed = Self::new(message).with_reason(failure.reason);
-        Self { hint: failure.hint, ..failed }
+        Self { hint: Some(failure.way_out().to_owned()), ..failed }
     }
 }
 

@@ -144,7 +144,11 @@ impl Plane {
         }
         self.due.notify_one();
         let name = row.name();
-        let spec = RuntimeSpec { image: row.image.clone(), resources: row.resources };
+        let spec = RuntimeSpec {
+            image: row.image.clone(),
+            resources: row.resources,
+            execs_max: self.options.max_execs,
+        };
         let made = match self.providers.get(&row.provider) {
             Ok(provider) => provider.create(&name, &spec).await,
             Err(failure) => Err(failure),

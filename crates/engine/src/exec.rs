@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::chronicle::{self, facts};
 use crate::follow::Follower;
 use crate::guests::is_lost;
+use crate::limits;
 use crate::plane::{Plane, locked};
 use crate::refuse::shutting_down;
 use crate::request::{Caller, IdempotencyKey, NewExec};
@@ -232,7 +233,7 @@ impl Plane {
                 };
                 Ok((guest, session))
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(limits::of_execs(&self.options, failure)),
         }
     }
 

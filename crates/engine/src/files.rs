@@ -14,6 +14,7 @@ use store::AuditEntry;
 
 use crate::chronicle::{self, facts};
 use crate::guests::is_lost;
+use crate::limits;
 use crate::plane::{Plane, locked};
 use crate::request::Caller;
 
@@ -69,12 +70,13 @@ impl Plane {
     ) -> Result<FileReply, Failure> {
         let row = self.at_work(id).await?;
         if !op.is_mutation() {
-            let op = Arc::new(op);
+            let (op, asked) = (Arc::new(op.clone()), op);
             let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
                 let op = op.clone();
                 Box::pin(async move { guest.fs(&op).await })
             };
-            return self.notice(&row, self.ask(&row, &call).await);
+            let answer = self.notice(&row, self.ask(&row, &call).await);
+            return limits::of_listing(&self.options, &asked, answer);
         }
         let result = self.guest(&row).await?.fs(&op).await;
         let detail = match &op {

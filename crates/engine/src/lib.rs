@@ -16,6 +16,7 @@ mod files;
 mod follow;
 mod guests;
 mod journal;
+mod limits;
 mod op;
 mod options;
 mod output;

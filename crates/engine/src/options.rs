@@ -37,6 +37,20 @@ pub struct EngineOptions {
     pub exec_drain: Duration,
     /// How much of each output stream an answer in one piece keeps, in bytes. 1 MiB.
     pub output_limit: usize,
+    /// How much of each output stream a sandbox keeps for those who follow a program later, in
+    /// bytes. 1 MiB.
+    pub replay_bytes: u32,
+    /// How many programs may run in one sandbox at once. 100.
+    pub max_execs: u32,
+    /// Entries of one listing, and matches of one pattern. 100,000, which is also the most that an
+    /// agent gives.
+    pub max_listing_entries: usize,
+    /// Labels of one sandbox, so that its row stays small. 64.
+    pub max_metadata_entries: usize,
+    /// Bytes in the name of a label. 128.
+    pub max_metadata_key_bytes: usize,
+    /// Bytes in the value of a label. 4096.
+    pub max_metadata_value_bytes: usize,
     /// How often rows and runtimes are compared. 30 seconds.
     pub reconcile_interval: Duration,
     /// How long a provider may take to make a runtime. 60 seconds.
@@ -67,6 +81,12 @@ impl Default for EngineOptions {
             exec_grace: Duration::from_secs(5),
             exec_drain: Duration::from_millis(200),
             output_limit: 1024 * 1024,
+            replay_bytes: 1024 * 1024,
+            max_execs: 100,
+            max_listing_entries: 100_000,
+            max_metadata_entries: 64,
+            max_metadata_key_bytes: 128,
+            max_metadata_value_bytes: 4096,
             reconcile_interval: Duration::from_secs(30),
             create_timeout: Duration::from_mins(1),
             destroy_timeout: Duration::from_mins(1),

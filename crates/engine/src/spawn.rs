@@ -48,7 +48,7 @@ impl Plane {
         let options = &self.options;
         let ttl = validate::ttl(options, new.ttl.unwrap_or(options.default_ttl))?;
         let resources = validate::resources(options, &new)?;
-        validate::metadata(&new.metadata)?;
+        validate::metadata(options, &new.metadata)?;
         let owner = validate::owner(caller.owner.as_deref().or(new.owner.as_deref()))?;
         let image = new.image.unwrap_or_else(|| options.default_image.clone());
         validate::image(&image)?;

@@ -2,11 +2,12 @@
 //! failure.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
+use model::failure::Detail;
 use model::{
-    ExecId, ExecProgram, ExecSpec, Failure, Reason, Resources, SandboxPath, TtySize,
-    format_duration,
+    ExecId, ExecProgram, ExecSpec, Failure, Limit, Resources, SandboxPath, TtySize, format_duration,
 };
 
 use crate::options::EngineOptions;
@@ -17,15 +18,6 @@ const IMAGE_BYTES_MAX: usize = 512;
 
 /// The longest name of an owner, in bytes, as the published server has it.
 const OWNER_BYTES_MAX: usize = 128;
-
-/// The most labels of a sandbox, so that its row stays small.
-const METADATA_ENTRIES_MAX: usize = 64;
-
-/// The longest name of a label, in bytes.
-const METADATA_KEY_BYTES_MAX: usize = 128;
-
-/// The longest value of a label, in bytes.
-const METADATA_VALUE_BYTES_MAX: usize = 4096;
 
 /// The longest argument or environment entry, in bytes: the kernel's `MAX_ARG_STRLEN` without
 /// the closing NUL.
@@ -46,19 +38,21 @@ const USER_BYTES_MAX: usize = 65;
 
 /// The limits of a new sandbox.
 pub(crate) fn resources(options: &EngineOptions, new: &NewSandbox) -> Result<Resources, Failure> {
-    let within = |field, value: u32, max: u32| match value {
+    let within = |field, value: u32, (limit, max): (Limit, u32)| match value {
         0 => Err(Failure::invalid_field(field, "must be over 0")),
         value if value > max => {
-            Err(Failure::invalid_field(field, format_args!("must be at most {max}"))
-                .detail("max", i64::from(max)))
+            let problem = format_args!("must be at most {max}");
+            Err(Failure::field_over_limit(field, limit, i64::from(max), problem))
         }
         value => Ok(value),
     };
     let memory_mib = new.memory_mib.unwrap_or(options.default_memory_mib);
     let vcpus = new.vcpus.unwrap_or(options.default_vcpus);
+    let memory = (Limit::MemoryMib, options.max_memory_mib);
+    let cores = (Limit::Vcpus, options.max_vcpus);
     Ok(Resources {
-        memory_mib: within("memory_mb", memory_mib, options.max_memory_mib)?,
-        vcpus: within("vcpus", vcpus, options.max_vcpus)?,
+        memory_mib: within("memory_mb", memory_mib, memory)?,
+        vcpus: within("vcpus", vcpus, cores)?,
         pids: options.default_pids,
     })
 }
@@ -71,9 +65,7 @@ pub(crate) fn ttl(options: &EngineOptions, ttl: Duration) -> Result<Duration, Fa
     if ttl > options.max_ttl {
         let (ttl, max) = (format_duration(ttl), format_duration(options.max_ttl));
         let message = format!("resource limit exceeded: ttl {ttl} exceeds max ttl {max}");
-        return Err(Failure::new(Reason::TtlTooLong, message)
-            .detail("field", "ttl")
-            .detail("max", max));
+        return Err(Failure::over_limit(Limit::MaxTtl, max, message).detail("field", "ttl"));
     }
     Ok(ttl)
 }
@@ -109,20 +101,32 @@ pub(crate) fn owner(name: Option<&str>) -> Result<Option<String>, Failure> {
 }
 
 /// A sandbox's labels.
-pub(crate) fn metadata(metadata: &BTreeMap<String, String>) -> Result<(), Failure> {
-    if metadata.len() > METADATA_ENTRIES_MAX {
-        let problem = format_args!("expected at most {METADATA_ENTRIES_MAX} entries");
-        return Err(Failure::invalid_field("metadata", problem));
+pub(crate) fn metadata(
+    options: &EngineOptions,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let over = |limit, max: usize, problem: &str| {
+        Failure::field_over_limit("metadata", limit, Detail::count(max), problem)
+    };
+    let max = options.max_metadata_entries;
+    if metadata.len() > max {
+        let problem = format!("expected at most {max} entries");
+        return Err(over(Limit::MetadataEntries, max, &problem));
     }
     for (key, value) in metadata {
-        if key.is_empty() || key.len() > METADATA_KEY_BYTES_MAX || key.contains('\0') {
-            let problem = format_args!("expected keys of 1 to {METADATA_KEY_BYTES_MAX} bytes");
+        if key.is_empty() || key.contains('\0') || value.contains('\0') {
+            let problem = "a key is empty, or there is a NUL character in a key or value";
             return Err(Failure::invalid_field("metadata", problem));
         }
-        if value.len() > METADATA_VALUE_BYTES_MAX || value.contains('\0') {
-            let problem =
-                format_args!("expected values of at most {METADATA_VALUE_BYTES_MAX} bytes");
-            return Err(Failure::invalid_field("metadata", problem));
+        let max = options.max_metadata_key_bytes;
+        if key.len() > max {
+            let problem = format!("expected keys of 1 to {max} bytes");
+            return Err(over(Limit::MetadataKeyBytes, max, &problem));
+        }
+        let max = options.max_metadata_value_bytes;
+        if value.len() > max {
+            let problem = format!("expected values of at most {max} bytes");
+            return Err(over(Limit::MetadataValueBytes, max, &problem));
         }
     }
     Ok(())
@@ -133,7 +137,7 @@ pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<
     let mut bytes = program(&new.program)?;
     if new.env.len() > ARGS_MAX {
         let problem = format_args!("expected at most {ARGS_MAX} entries");
-        return Err(Failure::invalid_field("env", problem));
+        return Err(over_args("env", (Limit::Args, ARGS_MAX), problem));
     }
     for (name, value) in &new.env {
         if name.is_empty() || name.contains(['=', '\0']) {
@@ -143,7 +147,7 @@ pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<
     }
     if bytes > ARGS_BYTES_MAX {
         let problem = format_args!("with its environment it is over {ARGS_BYTES_MAX} bytes");
-        return Err(Failure::invalid_field("command", problem));
+        return Err(over_args("command", (Limit::ArgsBytes, ARGS_BYTES_MAX), problem));
     }
     if let Some(workdir) = &new.workdir {
         let path = workdir.parse::<SandboxPath>();
@@ -157,6 +161,7 @@ pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<
         timeout: timeout(options, new.timeout)?,
         grace: options.exec_grace,
         drain: options.exec_drain,
+        ring_bytes: options.replay_bytes,
         stdin: new.stdin,
         kill_on_disconnect: new.kill_on_disconnect,
         detached: false,
@@ -200,7 +205,7 @@ fn program(program: &ExecProgram) -> Result<usize, Failure> {
     };
     if count > ARGS_MAX {
         let problem = format_args!("expected at most {ARGS_MAX} arguments");
-        return Err(Failure::invalid_field("args", problem));
+        return Err(over_args("args", (Limit::Args, ARGS_MAX), problem));
     }
     match program {
         ExecProgram::Shell(line) => argument("command", line),
@@ -215,11 +220,13 @@ fn argument(field: &str, text: &str) -> Result<usize, Failure> {
     }
     if text.len() > ARG_BYTES_MAX {
         let problem = format_args!("is over the limit of {ARG_BYTES_MAX} bytes");
-        return Err(Failure::invalid_field(field, problem)
-            .detail("max_bytes", i64::try_from(ARG_BYTES_MAX).unwrap_or(i64::MAX))
-            .hint("write it to a file in the sandbox and run that"));
+        return Err(over_args(field, (Limit::ArgBytes, ARG_BYTES_MAX), problem));
     }
     Ok(text.len() + 1)
+}
+
+fn over_args(field: &str, (limit, max): (Limit, usize), problem: impl Display) -> Failure {
+    Failure::field_over_limit(field, limit, Detail::count(max), problem)
 }
 
 /// How long a program may run; `None` only where nothing limits it.
@@ -233,9 +240,8 @@ fn timeout(options: &EngineOptions, asked: Option<Duration>) -> Result<Option<Du
             let (asked, max) = (format_duration(asked), format_duration(max));
             let message =
                 format!("resource limit exceeded: timeout {asked} exceeds max timeout {max}");
-            Err(Failure::new(Reason::TimeoutTooLong, message)
-                .detail("field", "timeout")
-                .detail("max", max))
+            let failure = Failure::over_limit(Limit::MaxExecTimeout, max, message);
+            Err(failure.detail("field", "timeout"))
         }
         (Some(asked), _) => Ok(Some(asked)),
         (None, Some(max)) => Ok(Some(options.default_exec_timeout.unwrap_or(max).min(max))),

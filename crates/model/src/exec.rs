@@ -23,6 +23,8 @@ pub struct ExecSpec {
     pub grace: Duration,
     /// After the program has ended, how long output of its children is still waited for.
     pub drain: Duration,
+    /// How many bytes of each output stream are kept for those who follow it later.
+    pub ring_bytes: u32,
     /// Whether the caller will send standard input; otherwise it reads as empty.
     pub stdin: bool,
     /// Whether the program is ended when the caller goes away.

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::limit::Limit;
 use crate::reason::Reason;
 pub use crate::reason::Retry;
 
@@ -18,7 +19,8 @@ pub struct Failure {
     pub reason: Reason,
     /// What went wrong, for people.
     pub message: String,
-    /// The way out, for people.
+    /// The way out, for people, where there is a better one than the reason's own:
+    /// [`way_out`](Self::way_out) is what is shown.
     pub hint: Option<String>,
     /// Facts for programs: the field, the limit, the partial result.
     pub details: BTreeMap<&'static str, Detail>,
@@ -34,6 +36,13 @@ pub enum Detail {
     Number(i64),
     /// Yes or no.
     Flag(bool),
+}
+
+impl Detail {
+    /// A number of things or bytes.
+    pub fn count(count: usize) -> Self {
+        Self::Number(i64::try_from(count).unwrap_or(i64::MAX))
+    }
 }
 
 impl From<String> for Detail {
@@ -72,6 +81,25 @@ impl Failure {
             .detail("field", field)
     }
 
+    /// Something is over a limit: `details.limit` has the limit's name, `details.max` its value.
+    pub fn over_limit(limit: Limit, max: impl Into<Detail>, message: impl Into<String>) -> Self {
+        Self::new(limit.reason(), message)
+            .detail("limit", limit.name())
+            .detail("max", max)
+            .hint(limit.hint())
+    }
+
+    /// A field is over a limit; `details.field` names it as well.
+    pub fn field_over_limit(
+        field: &str,
+        limit: Limit,
+        max: impl Into<Detail>,
+        problem: impl fmt::Display,
+    ) -> Self {
+        Self::over_limit(limit, max, format!("invalid input: {field}: {problem}"))
+            .detail("field", field)
+    }
+
     /// A defect or outage of ours. The caller learns nothing but that; `source` is for the log.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Reason::Internal, "internal error").caused_by(source)
@@ -96,6 +124,11 @@ impl Failure {
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
+    }
+
+    /// The way out, for people.
+    pub fn way_out(&self) -> &str {
+        self.hint.as_deref().unwrap_or(self.reason.hint())
     }
 
     /// The chain of causes on one line, for the log.
@@ -142,6 +175,24 @@ mod tests {
         let failure = Failure::internal(std::io::Error::other("disk on fire"));
         assert_eq!(failure.to_string(), "internal error");
         assert_eq!(failure.causes(), "disk on fire");
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_said_with_its_name_value_and_way_out() {
+        let failure = Failure::field_over_limit("vcpus", Limit::Vcpus, 64, "must be at most 64");
+        assert_eq!(failure.reason, Reason::InvalidField);
+        assert_eq!(failure.message, "invalid input: vcpus: must be at most 64");
+        assert_eq!(failure.details["field"], Detail::Text("vcpus".into()));
+        assert_eq!(failure.details["limit"], Detail::Text("limits.vcpus".into()));
+        assert_eq!(failure.details["max"], Detail::Number(64));
+        assert!(failure.hint.is_some_and(|hint| hint.contains("raise `limits.vcpus`")));
+    }
+
+    #[test]
+    fn a_failure_without_a_hint_has_that_of_its_reason() {
+        let failure = Failure::new(Reason::NoSpace, "full");
+        assert_eq!(failure.way_out(), Reason::NoSpace.hint());
+        assert_eq!(failure.hint("buy a disk").way_out(), "buy a disk");
     }
 
     #[test]

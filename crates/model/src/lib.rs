@@ -10,7 +10,9 @@ pub mod event;
 pub mod exec;
 pub mod failure;
 pub mod file;
+mod hint;
 pub mod id;
+pub mod limit;
 pub mod phase;
 pub mod reason;
 pub mod sandbox;
@@ -25,6 +27,7 @@ pub use exec::{
 pub use failure::{Failure, Retry};
 pub use file::{FileInfo, FileKind, FileMode, FileOp, FileReply, SandboxPath};
 pub use id::{ExecId, IdError, SandboxId};
+pub use limit::Limit;
 pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};
 pub use reason::{Code, Reason};
 pub use sandbox::{Resources, Sandbox, SandboxName, Stats};

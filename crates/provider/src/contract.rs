@@ -147,6 +147,8 @@ pub struct RuntimeSpec {
     pub image: String,
     /// Its limits.
     pub resources: Resources,
+    /// How many programs may run in it at once; the agent holds it.
+    pub execs_max: u32,
 }
 
 /// How a driver finds a runtime again; opaque to everybody else, kept in the sandbox's row.

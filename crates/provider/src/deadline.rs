@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Failure, Reason, SandboxName, Stats, format_duration};
+use model::{Failure, Limit, SandboxName, Stats, format_duration};
 
 use crate::contract::{
     Capability, Provider, RuntimeEntry, RuntimeHandle, RuntimeSpec, RuntimeStatus,
@@ -35,7 +35,7 @@ impl Default for Deadlines {
 }
 
 /// A provider whose calls end in time. A call over its deadline is canceled as the contract
-/// allows, and fails with [`ProviderUnavailable`](Reason::ProviderUnavailable).
+/// allows, and fails with [`ProviderUnavailable`](model::Reason::ProviderUnavailable).
 pub struct DeadlineLayer {
     inner: Arc<dyn Provider>,
     deadlines: Deadlines,
@@ -49,13 +49,13 @@ impl DeadlineLayer {
 }
 
 async fn within<T>(
-    limit: Duration,
+    (limit, max): (Limit, Duration),
     call: impl Future<Output = Result<T, Failure>> + Send,
 ) -> Result<T, Failure> {
-    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-        let limit = format_duration(limit);
-        let message = format!("provider did not answer within {limit}");
-        Err(Failure::new(Reason::ProviderUnavailable, message))
+    tokio::time::timeout(max, call).await.unwrap_or_else(|_| {
+        let max = format_duration(max);
+        let message = format!("provider did not answer within {max}");
+        Err(Failure::over_limit(limit, max, message))
     })
 }
 
@@ -74,7 +74,7 @@ impl Provider for DeadlineLayer {
     }
 
     async fn probe(&self) -> Result<(), Failure> {
-        within(self.deadlines.query, self.inner.probe()).await
+        within((Limit::QueryTimeout, self.deadlines.query), self.inner.probe()).await
     }
 
     async fn create(
@@ -82,19 +82,19 @@ impl Provider for DeadlineLayer {
         name: &SandboxName,
         spec: &RuntimeSpec,
     ) -> Result<RuntimeHandle, Failure> {
-        within(self.deadlines.create, self.inner.create(name, spec)).await
+        within((Limit::CreateTimeout, self.deadlines.create), self.inner.create(name, spec)).await
     }
 
     async fn inspect(&self, name: &SandboxName) -> Result<RuntimeStatus, Failure> {
-        within(self.deadlines.query, self.inner.inspect(name)).await
+        within((Limit::QueryTimeout, self.deadlines.query), self.inner.inspect(name)).await
     }
 
     async fn list(&self) -> Result<Vec<RuntimeEntry>, Failure> {
-        within(self.deadlines.query, self.inner.list()).await
+        within((Limit::QueryTimeout, self.deadlines.query), self.inner.list()).await
     }
 
     async fn destroy(&self, name: &SandboxName) -> Result<(), Failure> {
-        within(self.deadlines.destroy, self.inner.destroy(name)).await
+        within((Limit::DestroyTimeout, self.deadlines.destroy), self.inner.destroy(name)).await
     }
 
     async fn connect(
@@ -102,11 +102,11 @@ impl Provider for DeadlineLayer {
         name: &SandboxName,
         handle: &RuntimeHandle,
     ) -> Result<Arc<dyn Guest>, Failure> {
-        within(self.deadlines.query, self.inner.connect(name, handle)).await
+        within((Limit::QueryTimeout, self.deadlines.query), self.inner.connect(name, handle)).await
     }
 
     async fn usage(&self, name: &SandboxName) -> Result<Stats, Failure> {
-        within(self.deadlines.query, self.inner.usage(name)).await
+        within((Limit::QueryTimeout, self.deadlines.query), self.inner.usage(name)).await
     }
 
     async fn close(&self) {
@@ -121,16 +121,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_over_its_deadline_says_how_long_it_was_waited_for() {
-        let limit = Duration::from_mins(1);
+        let limit = (Limit::CreateTimeout, Duration::from_mins(1));
         let failure = within(limit, std::future::pending::<Result<(), Failure>>()).await;
         let failure = failure.unwrap_err();
-        assert_eq!(failure.reason, Reason::ProviderUnavailable);
+        assert_eq!(failure.reason, model::Reason::ProviderUnavailable);
         assert_eq!(failure.message, "provider did not answer within 1m0s");
+        assert_eq!(failure.details["limit"], "limits.create_timeout".into());
+        assert_eq!(failure.details["max"], "1m0s".into());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_in_time_answers_as_it_would_alone() {
-        let answer = within(Duration::from_secs(1), async { Ok(7) }).await;
+        let answer = within((Limit::QueryTimeout, Duration::from_secs(1)), async { Ok(7) }).await;
         assert_eq!(answer.unwrap(), 7);
     }
 }

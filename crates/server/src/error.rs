@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use api::ErrorBody;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use model::failure::Detail;
-use model::{Failure, Reason, Retry};
+use model::{Failure, Reason};
 use serde_json::Value;
 
 /// What a handler fails with.
@@ -58,12 +58,17 @@ impl ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // The router has set the length of the empty body.
         headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-        if self.failure.reason.retry() == Retry::Later
-            && matches!(self.failure.reason.status(), 429 | 503)
-        {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        set_retry_after(headers, self.status());
         *response.body_mut() = text.into();
+    }
+}
+
+/// Says when to come back. Every answer of these two statuses has it, so that a client which knows
+/// nothing but HTTP does not come back at once; whether it is of use to come back at all is `retry`
+/// in the body.
+pub(crate) fn set_retry_after(headers: &mut HeaderMap, status: StatusCode) {
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
 }
 
@@ -85,7 +90,7 @@ pub(crate) fn body(failure: &Failure, request_id: &str) -> ErrorBody {
         retry: reason.retry().word().to_owned(),
         request_id: request_id.to_owned(),
         details: details.collect(),
-        hint: failure.hint.clone(),
+        hint: Some(failure.way_out().to_owned()),
     }
 }
 
@@ -135,8 +140,22 @@ mod tests {
             text,
             r#"{"code":"INTERNAL_ERROR","message":"internal error","reason":"internal","#
                 .to_owned()
-                + r#""retry":"later","request_id":"r-1"}"#
+                + r#""retry":"later","request_id":"r-1","hint":"report it with the request id; "#
+                + r#"the server's log has the cause"}"#
         );
+    }
+
+    #[test]
+    fn every_reason_has_a_way_out_in_its_body_and_says_when_to_come_back() {
+        for reason in Reason::ALL.iter().copied() {
+            let error = ApiError::from(Failure::new(reason, "m"));
+            let body = error.body("r-1");
+            assert_eq!(body.hint.as_deref(), Some(reason.hint()), "{reason:?}");
+            let mut response = error.clone().into_response();
+            error.write(&mut response, "r-1");
+            let waits = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(waits, matches!(reason.status(), 429 | 503), "{reason:?}");
+        }
     }
 
     #[test]

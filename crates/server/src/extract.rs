@@ -12,7 +12,8 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use model::{ExecId, Failure, Reason, SandboxId};
+use model::failure::Detail;
+use model::{ExecId, Failure, Limit, Reason, SandboxId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -151,9 +152,8 @@ pub(crate) fn owner(field: &str, text: &str) -> Result<Option<String>, Failure> 
 
 async fn read_body(request: Request<Body>, limit: usize) -> Result<Vec<u8>, Failure> {
     let too_large = || {
-        Failure::new(Reason::BodyTooLarge, format!("the body is over its limit of {limit} bytes"))
-            .detail("limit_bytes", i64::try_from(limit).unwrap_or(i64::MAX))
-            .hint("send a large file as application/octet-stream")
+        let message = format!("the body is over its limit of {limit} bytes");
+        Failure::over_limit(Limit::JsonBodyBytes, Detail::count(limit), message)
     };
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > limit as u64) {

@@ -15,6 +15,8 @@ mod envelope;
 mod error;
 mod events;
 mod extract;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod ndjson;
 mod openapi;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{EndReason, Failure, Reason, Sandbox, SandboxId, Timestamp};
+use model::{EndReason, Failure, Limit, Sandbox, SandboxId, Timestamp};
 
 use crate::database::Store;
 use crate::failure::damaged;
@@ -52,8 +52,8 @@ pub enum TransitionError {
 impl Store {
     /// Stores a new sandbox with what is written down about it, if the limits leave room.
     ///
-    /// Fails with [`TooManySandboxes`](Reason::TooManySandboxes) when they do not; nothing is
-    /// written then. Neither is it when `key` was used before: then the answer is what it made.
+    /// Fails with [`TooManySandboxes`](model::Reason::TooManySandboxes) when they do not; nothing
+    /// is written then. Neither is it when `key` was used before: then the answer is what it made.
     pub async fn insert(
         &self,
         sandbox: &Sandbox,
@@ -75,18 +75,13 @@ impl Store {
 
     async fn too_many(&self, sandbox: &Sandbox, limits: Limits) -> Result<Failure, Failure> {
         let active = self.count_active(sandbox.owner.as_deref()).await?;
-        let (what, limit, field) = if limits.total > 0 && active.total >= limits.total {
-            ("max sandboxes", limits.total, "max_sandboxes")
+        let (what, max, limit) = if limits.total > 0 && active.total >= limits.total {
+            ("max sandboxes", limits.total, Limit::MaxSandboxes)
         } else {
-            ("max sandboxes per owner", limits.per_owner, "max_sandboxes_per_owner")
+            ("max sandboxes per owner", limits.per_owner, Limit::MaxSandboxesPerOwner)
         };
-        Ok(Failure::new(
-            Reason::TooManySandboxes,
-            format!("resource limit exceeded: {what} reached ({limit})"),
-        )
-        .detail("limit", field)
-        .detail("max", i64::from(limit))
-        .hint("delete a sandbox or wait until one expires"))
+        let message = format!("resource limit exceeded: {what} reached ({max})");
+        Ok(Failure::over_limit(limit, i64::from(max), message))
     }
 
     /// Stores `after` in place of `before` with what is written down about it, and returns it

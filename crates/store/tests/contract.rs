@@ -164,12 +164,15 @@ async fn limits_count_what_is_not_over_in_all_and_of_one_owner() {
         let failure = store.insert(&new, (limits, None), &Record::default()).await.unwrap_err();
         assert_eq!(failure.reason, Reason::TooManySandboxes);
         assert_eq!(store.get(&new.id).await.unwrap(), None);
-        failure.message
+        failure
     };
-    let message = refused(Limits { total: 2, per_owner: 0 }).await;
-    assert_eq!(message, "resource limit exceeded: max sandboxes reached (2)");
-    let message = refused(Limits { total: 0, per_owner: 1 }).await;
-    assert_eq!(message, "resource limit exceeded: max sandboxes per owner reached (1)");
+    let failure = refused(Limits { total: 2, per_owner: 0 }).await;
+    assert_eq!(failure.message, "resource limit exceeded: max sandboxes reached (2)");
+    assert_eq!(failure.details["limit"], "defaults.max_sandboxes".into());
+    assert_eq!(failure.details["max"], 2.into());
+    let failure = refused(Limits { total: 0, per_owner: 1 }).await;
+    assert_eq!(failure.message, "resource limit exceeded: max sandboxes per owner reached (1)");
+    assert_eq!(failure.details["limit"], "defaults.max_sandboxes_per_owner".into());
     let active = store.count_active(Some("alice")).await.unwrap();
     assert_eq!(active, ActiveCount { total: 2, owner: 1 });
 

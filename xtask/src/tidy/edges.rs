@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stacyvm", COMPOSED),
     ("stacyvm-testkit", COMPOSED),
     ("stacyvm-e2e", COMPOSED),
+    ("stacyvm-fuzz", &["stacyvm-agent", "stacyvm-model", "stacyvm-proto", "stacyvm-server"]),
     ("xtask", &["stacyvm-model"]),
 ];
 

@@ -6,8 +6,10 @@
 
 mod commands;
 mod config_keys;
+mod contracts;
 mod edges;
 mod error_pages;
+mod error_tests;
 mod finding;
 mod forbidden;
 mod headers;
@@ -46,7 +48,9 @@ fn check(workspace: &Workspace) -> Result<Vec<Finding>, Failure> {
     let rules = [
         commands::check,
         config_keys::check,
+        contracts::check,
         error_pages::check,
+        error_tests::check,
         forbidden::check,
         headers::check,
         lengths::check,

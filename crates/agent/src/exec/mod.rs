@@ -6,7 +6,7 @@ mod control;
 mod domain;
 mod follow;
 mod input;
-mod launch;
+pub(crate) mod launch;
 mod pump;
 mod registry;
 mod replay;

@@ -6,8 +6,8 @@ mod delete;
 mod glob;
 mod list;
 mod moving;
-mod path;
-mod pattern;
+pub(crate) mod path;
+pub(crate) mod pattern;
 mod read;
 mod replace;
 

@@ -123,6 +123,20 @@ fn a_timeout_ends_the_whole_tree() {
 }
 
 #[test]
+fn a_timeout_frees_the_ports_of_what_it_ends() {
+    in_every_mode(|_, client, _| {
+        let listen = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); \
+                      print(s.getsockname()[1], flush=True); time.sleep(600)";
+        let mut start = shell(&format!("setsid python3 -c \"{listen}\" & wait"));
+        (start.timeout_ms, start.grace_ms) = (Some(1500), 300);
+        let done = client.run(start);
+        assert_eq!(done.exit.outcome, Outcome::TimedOut);
+        let port: u16 = done.text().trim().parse().expect("the program has printed its port");
+        std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+    });
+}
+
+#[test]
 fn a_timeout_is_one_even_if_the_program_ends_well_on_term() {
     in_every_mode(|_, client, _| {
         let mut start =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::ConfigError;
 use super::file::Values;
-use super::keys::{KEYS, nearest};
+use super::keys::{keys, nearest};
 use super::value::Value;
 
 /// What every variable of ours begins with.
@@ -32,8 +32,8 @@ pub fn read<'a>(
 ) -> Result<Values, ConfigError> {
     let mut values = BTreeMap::new();
     for (name, text) in variables.filter(|(name, _)| is_key(name)) {
-        let Some(key) = KEYS.iter().find(|key| variable(key.name) == name) else {
-            let nearest = nearest(name, KEYS.iter().map(|key| variable(key.name)));
+        let Some(key) = keys().find(|key| variable(key.name) == name) else {
+            let nearest = nearest(name, keys().map(|key| variable(key.name)));
             let key = name.to_owned();
             return Err(ConfigError::UnknownKey { origin: ORIGIN.to_owned(), key, nearest });
         };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use model::format_duration;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::limit_keys::LIMIT_KEYS;
 use super::value::Value;
 use super::{Config, LogFormat};
 
@@ -36,7 +37,12 @@ const DURATION_OR_ZERO: &str = "a duration, such as 30s or 10m; 0s for none";
 const COUNT: &str = "a whole number; 0 for no limit";
 
 /// Every key, in the order of the page.
-pub const KEYS: &[Key] = &[
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(LIMIT_KEYS)
+}
+
+/// All but the limits.
+const KEYS: &[Key] = &[
     Key {
         name: "data_dir",
         form: "a directory",

@@ -8,6 +8,7 @@ mod env;
 mod error;
 mod file;
 mod keys;
+mod limit_keys;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -17,6 +18,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use engine::EngineOptions;
+use model::Limit;
 use secrecy::SecretString;
 use server::ServerOptions;
 use tracing_subscriber::filter::LevelFilter;
@@ -24,7 +26,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::surroundings::Surroundings;
 pub use error::ConfigError;
 use file::Values;
-use keys::{KEYS, Key, nearest};
+use keys::{Key, keys, nearest};
 use value::Value;
 
 /// A key is a line; more is the wrong file.
@@ -115,8 +117,8 @@ fn find(
 
 fn apply(config: &mut Config, origin: &str, values: Values) -> Result<(), ConfigError> {
     for (name, value) in values {
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let nearest = nearest(&name, KEYS.iter().map(|key| key.name.to_owned()));
+        let Some(key) = keys().find(|key| key.name == name) else {
+            let nearest = nearest(&name, keys().map(|key| key.name.to_owned()));
             return Err(ConfigError::UnknownKey { origin: origin.to_owned(), key: name, nearest });
         };
         (key.read)(config, &value).ok_or_else(|| refused(origin, key, &value))?;
@@ -135,6 +137,14 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     let Config { engine, .. } = config;
     if engine.default_ttl > engine.max_ttl {
         return Err(ConfigError::AboveLimit { key: "defaults.ttl", limit: "defaults.max_ttl" });
+    }
+    for (key, limit, is_above) in [
+        ("defaults.memory_mb", Limit::MemoryMib, engine.default_memory_mib > engine.max_memory_mib),
+        ("defaults.vcpus", Limit::Vcpus, engine.default_vcpus > engine.max_vcpus),
+    ] {
+        if is_above {
+            return Err(ConfigError::AboveLimit { key, limit: limit.name() });
+        }
     }
     let capped = !engine.max_exec_timeout.is_zero();
     if capped && engine.default_exec_timeout > Some(engine.max_exec_timeout) {

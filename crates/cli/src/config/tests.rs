@@ -185,7 +185,7 @@ fn no_secret_is_in_an_error_or_in_a_debug_text() {
 #[test]
 fn every_default_reads_back() {
     let defaults = Config::default();
-    for key in KEYS {
+    for key in keys() {
         let shown = (key.show)(&defaults);
         if shown.is_empty() {
             continue;
@@ -197,9 +197,38 @@ fn every_default_reads_back() {
 }
 
 #[test]
+fn a_limit_of_zero_or_beyond_sense_is_refused_with_its_range() {
+    let absurd = ["0", "0s", "999999999999999", "9999999h"];
+    for key in limit_keys::LIMIT_KEYS {
+        assert!(key.form.contains(" from ") && key.form.contains(" to "), "{}", key.name);
+        for value in absurd {
+            let mut config = Config::default();
+            let read = (key.read)(&mut config, &Value::Text(value.to_owned()));
+            assert_eq!(read, None, "{} takes {value}", key.name);
+        }
+    }
+    assert_eq!(
+        refused("limits: {execs: 0}"),
+        "read /work/stacyvm.yaml: `limits.execs`: expected a whole number from 1 to 256, found `0`"
+    );
+    assert_eq!(
+        refused("limits: {vcpus: 1}\ndefaults: {vcpus: 2}"),
+        "use `defaults.vcpus`: it is above `limits.vcpus`"
+    );
+}
+
+#[test]
+fn every_limit_that_an_operator_sets_is_a_key() {
+    let set = |limit: &&Limit| limit.set_by() == model::limit::SetBy::Operator;
+    for limit in Limit::ALL.iter().filter(set) {
+        assert!(keys().any(|key| key.name == limit.name()), "{}", limit.name());
+    }
+}
+
+#[test]
 fn the_page_about_configuration_has_every_key() {
     let mut table = String::from("| key | value | default | |\n|---|---|---|---|\n");
-    for key in KEYS {
+    for key in keys() {
         let shown = (key.show)(&Config::default());
         let default = if shown.is_empty() { "–".to_owned() } else { format!("`{shown}`") };
         let variable = env::variable(key.name);

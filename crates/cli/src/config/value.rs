@@ -65,6 +65,11 @@ impl Value {
         self.duration().filter(|duration| !duration.is_zero())
     }
 
+    /// A duration within `range`.
+    pub fn duration_within(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.duration().filter(|duration| range.contains(duration))
+    }
+
     /// Several texts; the environment separates them with commas.
     pub fn texts(&self) -> Option<Vec<String>> {
         match self {

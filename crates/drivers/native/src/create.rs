@@ -12,9 +12,6 @@ const LISTEN_FD: i32 = 3;
 const KILL_CGROUP_FD: i32 = 4;
 const OOM_FD: i32 = 5;
 
-/// Execs that may run at once in one sandbox: twice what is promised.
-const EXECS_MAX: u32 = 200;
-
 /// A runtime's name as the jail spells it.
 pub fn target(name: &SandboxName) -> Target {
     Target { sandbox: name.id.to_string(), incarnation: name.incarnation }
@@ -42,11 +39,11 @@ pub fn create_spec(
             cpu_millis: u64::from(spec.resources.vcpus) * 1000,
             pids: u64::from(spec.resources.pids),
         },
-        agent_argv: vec!["stacyvm-agent".to_owned(), agent_config()?],
+        agent_argv: vec!["stacyvm-agent".to_owned(), agent_config(spec.execs_max)?],
     })
 }
 
-fn agent_config() -> Result<String, Failure> {
+fn agent_config(max_execs: u32) -> Result<String, Failure> {
     let env = [
         ("PATH", image::PATH),
         ("HOME", image::WORKDIR),
@@ -64,7 +61,7 @@ fn agent_config() -> Result<String, Failure> {
         gid: image::USER_ID,
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         workdir: image::WORKDIR.to_owned(),
-        max_execs: EXECS_MAX,
+        max_execs,
     };
     serde_json::to_string(&config).map_err(Failure::internal)
 }

@@ -63,7 +63,7 @@ impl NativeProvider {
             Ok((state_dir, instance, host))
         });
         let (state_dir, instance, host) =
-            prepared.await.map_err(Failure::internal)?.map_err(|error| unusable(&error))?;
+            prepared.await.map_err(Failure::internal)?.map_err(unusable)?;
         let setup = Setup { instance, state_dir: state_dir.clone(), ephemeral };
         let native = Self { state_dir, host, helper: Helper::new(setup) };
         native.remove_old_images().await;
@@ -101,9 +101,10 @@ fn instance(state_dir: &Path) -> io::Result<String> {
     Ok(name)
 }
 
-fn unusable(error: &io::Error) -> Failure {
-    let message = format!("the native provider's state directory cannot be used: {error}");
+fn unusable(error: io::Error) -> Failure {
+    let message = "the native provider's state directory cannot be used";
     Failure::new(Reason::ProviderUnavailable, message)
+        .caused_by(error)
         .hint("choose another directory with --data-dir; it must belong to root and be writable")
 }
 

@@ -18,7 +18,7 @@ fn name() -> SandboxName {
 
 fn spec(image: &str) -> RuntimeSpec {
     let resources = Resources { memory_mib: 256, vcpus: 1, pids: 128 };
-    RuntimeSpec { image: image.into(), resources }
+    RuntimeSpec { image: image.into(), resources, execs_max: 100 }
 }
 
 async fn native(state: &TempDir, ephemeral: bool) -> NativeProvider {
@@ -40,6 +40,7 @@ fn exec(argv: &[&str]) -> ExecSpec {
         timeout: Some(Duration::from_secs(30)),
         grace: Duration::from_secs(1),
         drain: Duration::from_millis(200),
+        ring_bytes: 1024 * 1024,
         stdin: false,
         kill_on_disconnect: true,
         detached: false,
@@ -136,6 +137,21 @@ async fn a_sandbox_outlives_the_driver_and_is_found_again() {
     second.destroy(&name).await.unwrap();
     assert_eq!(second.list().await.unwrap(), []);
     second.close().await;
+}
+
+#[tokio::test]
+async fn no_more_programs_run_at_once_than_the_spec_says() {
+    let state = tempfile::tempdir().unwrap();
+    let native = native(&state, true).await;
+    let (name, spec) = (name(), RuntimeSpec { execs_max: 2, ..spec("host") });
+    let handle = native.create(&name, &spec).await.unwrap();
+    let guest = native.connect(&name, &handle).await.unwrap();
+    let first = guest.exec(&exec(&["sleep", "60"])).await.unwrap();
+    let second = guest.exec(&exec(&["sleep", "60"])).await.unwrap();
+    let failure = guest.exec(&exec(&["true"])).await.map(drop).unwrap_err();
+    assert_eq!(failure.reason, Reason::TooManyExecs);
+    drop((first, second));
+    native.close().await;
 }
 
 #[tokio::test]

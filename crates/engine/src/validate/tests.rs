@@ -1,5 +1,7 @@
 //! What is let through, and the words for what is not.
 
+use model::Reason;
+
 use super::*;
 
 fn options() -> EngineOptions {
@@ -61,11 +63,47 @@ fn an_image_is_visible_ascii() {
 #[test]
 fn metadata_is_bounded() {
     let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
-    assert!(metadata(&one("team", "a")).is_ok());
-    assert!(metadata(&one("", "a")).is_err());
-    assert!(metadata(&one("k", &"v".repeat(4097))).is_err());
-    let many = (0..65).map(|n| (n.to_string(), String::new())).collect();
-    assert!(metadata(&many).is_err());
+    assert!(metadata(&options(), &one("team", "a")).is_ok());
+    for bad in [one("", "a"), one("a\0", ""), one("a", "\0")] {
+        assert!(metadata(&options(), &bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn each_limit_is_named_in_its_error_with_its_value() {
+    let options = EngineOptions { max_memory_mib: 5, max_vcpus: 6, ..options() };
+    let new = |memory_mib, vcpus| NewSandbox { memory_mib, vcpus, ..NewSandbox::default() };
+    let id = || "ex-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+    let start = |new| exec(&options, id(), new).map(drop);
+    let argv = |argv| start(NewExec::new(ExecProgram::Argv(argv)));
+    let labels = |count: usize, key: usize, value: usize| {
+        let label = |n| (format!("{n:0key$}"), "v".repeat(value));
+        metadata(&options, &(0..count).map(label).collect())
+    };
+    let long = NewExec { timeout: Some(Duration::from_hours(1)), ..NewExec::new(shell("true")) };
+    for (limit, max, result) in [
+        (Limit::MaxTtl, "24h0m0s", ttl(&options, Duration::from_hours(25)).map(drop)),
+        (Limit::MaxExecTimeout, "10m0s", start(long)),
+        (Limit::MemoryMib, "5", resources(&options, &new(Some(6), None)).map(drop)),
+        (Limit::Vcpus, "6", resources(&options, &new(Some(1), Some(7))).map(drop)),
+        (Limit::MetadataEntries, "64", labels(65, 3, 1)),
+        (Limit::MetadataKeyBytes, "128", labels(1, 129, 1)),
+        (Limit::MetadataValueBytes, "4096", labels(1, 1, 4097)),
+        (Limit::ArgBytes, "131071", argv(vec!["x".repeat(1 << 17)])),
+        (Limit::ArgsBytes, "1048576", argv(vec!["x".repeat(100_000); 11])),
+        (Limit::Args, "16384", argv(vec!["x".to_owned(); 20_000])),
+    ] {
+        let failure = result.unwrap_err();
+        assert_eq!(failure.reason, limit.reason(), "{failure}");
+        assert_eq!(failure.details["limit"], limit.name().into(), "{failure}");
+        let shown = match &failure.details["max"] {
+            Detail::Text(text) => text.clone(),
+            Detail::Number(number) => number.to_string(),
+            Detail::Flag(flag) => flag.to_string(),
+        };
+        assert_eq!(shown, max, "{failure}");
+        assert_eq!(failure.hint, Some(limit.hint()), "{failure}");
+    }
 }
 
 #[test]

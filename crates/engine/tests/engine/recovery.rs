@@ -64,7 +64,7 @@ async fn a_delete_that_a_crash_cut_off_is_finished() {
 async fn a_runtime_without_a_row_or_of_another_incarnation_is_removed() {
     let mut world = World::new(options()).await;
     let sandbox = world.create().await.unwrap();
-    let spec = RuntimeSpec { image: "host".into(), resources: sandbox.resources };
+    let spec = RuntimeSpec { image: "host".into(), resources: sandbox.resources, execs_max: 100 };
     let mut old = sandbox.name();
     old.incarnation = 2;
     let mut stranger = sandbox.name();

@@ -14,9 +14,6 @@ use crate::guest::{ExecExit, ExecStatus, Offsets};
 /// Entries in one listing, and matches of one glob: what fits an answer of some megabytes.
 pub const LISTING_MAX: u32 = 100_000;
 
-/// Output bytes per stream that the agent keeps for a reader that comes back.
-const RING_BYTES: u32 = 1024 * 1024;
-
 /// Characters of a guest's message that are passed on.
 const MESSAGE_CHARS: usize = 500;
 
@@ -91,7 +88,7 @@ pub fn exec_start(spec: &ExecSpec) -> ExecStart {
         grace_ms: millis(spec.grace),
         drain_ms: millis(spec.drain),
         stdin: if spec.stdin { Stdin::Stream } else { Stdin::Null },
-        ring_bytes: RING_BYTES,
+        ring_bytes: spec.ring_bytes,
         end_with_connection: spec.kill_on_disconnect,
         detached: spec.detached,
         tty: spec.tty.map(tty_size),

@@ -5,6 +5,8 @@
 //! size, a path or a wait.
 
 mod convert;
+#[cfg(test)]
+mod convert_tests;
 mod inbox;
 mod link;
 mod port;

@@ -15,7 +15,7 @@ fn name() -> SandboxName {
 
 async fn guest(provider: &MemoryProvider) -> Arc<dyn Guest> {
     let resources = Resources { memory_mib: 64, vcpus: 1, pids: 16 };
-    let spec = RuntimeSpec { image: "host".into(), resources };
+    let spec = RuntimeSpec { image: "host".into(), resources, execs_max: 8 };
     let handle = provider.create(&name(), &spec).await.unwrap();
     provider.connect(&name(), &handle).await.unwrap()
 }
@@ -29,6 +29,7 @@ fn spec(line: &str) -> ExecSpec {
         timeout: Some(Duration::from_secs(5)),
         grace: Duration::ZERO,
         drain: Duration::ZERO,
+        ring_bytes: 1024 * 1024,
         stdin: false,
         kill_on_disconnect: true,
         detached: false,

@@ -17,12 +17,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::{Failure, Reason};
 
-pub(crate) use host::{Authority, PreviewDomain};
+pub(crate) use host::{Authority, PreviewDomain, Target};
 
 use crate::auth;
 use crate::error::ApiError;
 use crate::state::Plane;
-use host::Target;
 
 /// Takes the requests that are for the gateway out of the way of the API.
 pub(crate) async fn dispatch(State(plane): State<Plane>, request: Request, next: Next) -> Response {

@@ -5,7 +5,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use model::{Failure, Reason};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, set_retry_after};
 
 /// Whether the client is a browser that shows what it gets.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -25,10 +25,11 @@ pub(super) fn answer(failure: &Failure, wants_page: bool) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     headers.insert(CONTENT_SECURITY_POLICY, policy);
+    set_retry_after(headers, status);
     response
 }
 
-fn page(failure: &Failure, status: StatusCode) -> String {
+fn page(failure: &Failure, title: StatusCode) -> String {
     // A page about a port that nothing listens on yet comes back by itself, and so turns into the
     // application as soon as that is there.
     let refresh = if failure.reason == Reason::PortClosed {
@@ -37,15 +38,13 @@ fn page(failure: &Failure, status: StatusCode) -> String {
         ""
     };
     let message = escape(&failure.message);
-    let hint = failure.hint.as_deref().map(|hint| format!("<p>{}</p>", escape(hint)));
+    let hint = escape(failure.way_out());
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">{refresh}\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
          <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:20vh auto;\
          padding:0 1rem}}h1{{font-size:1.25rem}}</style></head>\
-         <body><h1>{title}</h1><p>{message}</p>{hint}</body></html>\n",
-        title = status,
-        hint = hint.unwrap_or_default(),
+         <body><h1>{title}</h1><p>{message}</p><p>{hint}</p></body></html>\n",
     )
 }
 

@@ -149,6 +149,19 @@ async fn what_does_not_end_is_cut_after_the_grace() {
 }
 
 #[tokio::test]
+async fn no_timeout_of_the_server_cuts_a_running_stream() {
+    let short = std::time::Duration::from_millis(50);
+    let options = ServerOptions { head_timeout: short, heartbeat: short * 100, ..options() };
+    let plane = Plane::start_with(options).await;
+    let id = plane.spawn().await;
+    let stream = plane.client.exec_stream(&id, &shell("sleep 0.5; echo done")).await.unwrap();
+    let chunks: Vec<_> = futures::StreamExt::collect(stream).await;
+    assert!(chunks.iter().all(Result::is_ok), "{chunks:?}");
+    let Some(Ok(api::client::ExecChunk::Exit(exit))) = chunks.last() else { panic!("{chunks:?}") };
+    assert_eq!(exit.outcome, "exited");
+}
+
+#[tokio::test]
 async fn a_connection_that_sends_no_head_is_closed() {
     let head_timeout = std::time::Duration::from_millis(50);
     let plane = Plane::start_with(ServerOptions { head_timeout, ..options() }).await;

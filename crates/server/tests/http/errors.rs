@@ -97,7 +97,8 @@ async fn a_body_over_the_limit_is_refused_with_the_limit() {
     let (status, answer) = plane.post("/sandboxes", &body).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_error(&answer, "body_too_large");
-    assert_eq!(answer["details"]["limit_bytes"], 1000);
+    assert_eq!(answer["details"]["limit"], "limits.json_body_bytes");
+    assert_eq!(answer["details"]["max"], 1000);
     let chunks = futures::stream::iter([Ok::<_, std::io::Error>(body)]);
     let request = plane.http.post(plane.url("/sandboxes")).body(reqwest::Body::wrap_stream(chunks));
     let response = request.send().await.unwrap();

@@ -13,5 +13,6 @@ mod files;
 mod openapi;
 mod plane;
 mod preview;
+mod reasons;
 mod sandboxes;
 mod system;

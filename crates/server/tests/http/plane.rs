@@ -115,12 +115,17 @@ pub fn shell(command: &str) -> ExecRequest {
 /// An error body is in the one shape, and has this reason.
 #[track_caller]
 pub fn assert_error(body: &Value, reason: &str) {
-    for key in ["code", "message", "reason", "retry", "request_id"] {
+    for key in ["code", "message", "reason", "retry", "request_id", "hint"] {
         assert!(body[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {body}");
     }
     assert_eq!(body["reason"], reason, "{body}");
     let known = model::Reason::from_word(reason).unwrap();
     assert_eq!(body["code"], known.code().word(), "{body}");
+    assert_eq!(body["retry"], known.retry().word(), "{body}");
+    // What is of the host is for the log.
+    for inner in ["os error", "/var/", "/tmp/", "/root/", "panicked", "src/"] {
+        assert!(!body.to_string().contains(inner), "{inner}: {body}");
+    }
 }
 
 /// The order in which an object's keys were sent.

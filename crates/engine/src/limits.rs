@@ -1,0 +1,85 @@
+//! Limits that a guest holds or that an answer of a guest can go over: puts their names on what
+//! comes back.
+
+use model::failure::Detail;
+use model::{Failure, FileOp, FileReply, Limit, Reason};
+
+use crate::options::EngineOptions;
+
+/// How a guest begins to say that a listing or the matches of a pattern are too many: with the
+/// name of the field that its own bound is in.
+const GUEST_LISTING: &str = "limit: ";
+
+/// Names the limit when a sandbox runs as many programs as it may. The number is the configured
+/// one; a sandbox from before a restart may still hold an earlier one, which its message has.
+pub(crate) fn of_execs(options: &EngineOptions, failure: Failure) -> Failure {
+    if failure.reason != Reason::TooManyExecs {
+        return failure;
+    }
+    Failure::over_limit(Limit::Execs, i64::from(options.max_execs), failure.message)
+}
+
+/// Holds an answer to the limit of listings.
+pub(crate) fn of_listing(
+    options: &EngineOptions,
+    op: &FileOp,
+    answer: Result<FileReply, Failure>,
+) -> Result<FileReply, Failure> {
+    let max = options.max_listing_entries;
+    let over = |message| Failure::over_limit(Limit::ListingEntries, Detail::count(max), message);
+    match answer {
+        Ok(FileReply::Listing(entries)) if entries.len() > max => {
+            Err(over(format!("the directory {} has more than {max} entries", op.path())))
+        }
+        Ok(FileReply::Paths(paths)) if paths.len() > max => {
+            Err(over(format!("more than {max} files match {}", op.path())))
+        }
+        Err(failure)
+            if failure.reason == Reason::TooLarge && failure.message.starts_with(GUEST_LISTING) =>
+        {
+            Err(over(failure.message))
+        }
+        answer => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> EngineOptions {
+        EngineOptions { max_listing_entries: 2, max_execs: 7, ..EngineOptions::default() }
+    }
+
+    fn listed(answer: Result<FileReply, Failure>) -> Result<FileReply, Failure> {
+        of_listing(&options(), &FileOp::List("/a".parse().unwrap()), answer)
+    }
+
+    fn paths(count: usize) -> FileReply {
+        FileReply::Paths(vec!["/a".to_owned(); count])
+    }
+
+    #[test]
+    fn a_listing_over_the_limit_names_it() {
+        assert_eq!(listed(Ok(paths(2))).unwrap(), paths(2));
+        let guests = Failure::new(Reason::TooLarge, "limit: more than 9 files match");
+        for answer in [Ok(paths(3)), Err(guests)] {
+            let failure = listed(answer).unwrap_err();
+            assert_eq!(failure.reason, Reason::TooLarge);
+            assert_eq!(failure.details["limit"], "limits.listing_entries".into());
+            assert_eq!(failure.details["max"], Detail::Number(2));
+        }
+        let other = Failure::new(Reason::TooLarge, "pattern: it takes too long");
+        assert!(listed(Err(other)).unwrap_err().details.is_empty());
+    }
+
+    #[test]
+    fn too_many_programs_name_their_limit() {
+        let failure = of_execs(&options(), Failure::new(Reason::TooManyExecs, "execs: 7 run"));
+        assert_eq!(failure.message, "execs: 7 run");
+        assert_eq!(failure.details["limit"], "limits.execs".into());
+        assert_eq!(failure.details["max"], Detail::Number(7));
+        let other = of_execs(&options(), Failure::new(Reason::NoSpace, "full"));
+        assert!(other.details.is_empty());
+    }
+}
