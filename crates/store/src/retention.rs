@@ -1,4 +1,5 @@
-//! Forgetting: rows of sandboxes and execs that have ended, old events and keys. Audit records are kept.
+//! Forgetting: rows of sandboxes and execs that have ended, old events and keys. Audit records are
+//! kept.
 
 use model::{Failure, Timestamp};
 

@@ -18,7 +18,6 @@ const MODEL: &str = "crates/model";
 const UNTESTED: &[(Reason, &str)] = &[
     (Reason::UserInvalid, "comes with the user of an exec"),
     (Reason::ArchiveInvalid, "comes with archives"),
-    (Reason::IdempotencyKeyReused, "comes with idempotency keys"),
     (Reason::FileChanged, "comes with conditional writes"),
     (Reason::Overloaded, "nothing refuses for want of room yet: connections wait"),
 ];

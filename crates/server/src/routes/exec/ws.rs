@@ -19,17 +19,21 @@ use crate::state::{Peer, Plane};
 ///
 /// The first message starts it: a JSON text, `{"type":"start"}` with the fields of a request to run
 /// a program (`stdin` and `tty` among them; not `stream` and `background`). Then the client sends
-/// JSON texts (`stdin`, `close_stdin`, `resize`, `signal`) or binary messages with bytes for standard
-/// input. The server answers `started`, then output as binary messages whose first byte is 1 for
-/// standard output and 2 for standard error (as JSON texts when the start has an `encoding`), and
-/// at last `exit`. A client that goes away ends the program only with `kill_on_disconnect`; else
-/// it is found among the sandbox's execs.
+/// JSON texts (`stdin`, `close_stdin`, `resize`, `signal`), or binary messages with bytes for
+/// standard input. The server answers `started`, then output as binary messages whose first byte is
+/// 1 for standard output and 2 for standard error (as JSON texts when the start has an `encoding`),
+/// and at last `exit`. A client that goes away ends the program only with `kill_on_disconnect`;
+/// else it is found among the sandbox's execs.
 #[utoipa::path(
     get, path = "/api/v1/sandboxes/{id}/exec/ws", operation_id = "exec_ws", tag = "exec",
     params(("id" = String, Path, description = "The sandbox.")),
     responses(
         (status = 101, description = "The socket is open.",
-            content((ExecOutput = "application/json"), (ExecInput = "application/json; of=client"))),
+            content(
+                (ExecOutput = "application/json"),
+                (ExecInput = "application/json; of=client"),
+            ),
+        ),
     ),
 )]
 pub(crate) async fn ws(
