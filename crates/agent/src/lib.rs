@@ -9,8 +9,8 @@
 //! main thread   reaps, keeps deadlines, ends kill domains          supervisor
 //! accept        hands each connection to a thread of its own       listen
 //! connection    reads frames, routes them to streams               connection → stream
-//! exec          pumps one job's pipes                              exec::pump
-//! task          one file operation or one dialled port             task
+//! exec          pumps one job's pipes or terminal                  exec::pump
+//! task          one file operation, dialled port or watcher        task
 //! ```
 //!
 //! Nothing here may panic on what a peer or a job does: the end of PID 1 is the end of the

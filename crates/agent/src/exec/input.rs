@@ -20,6 +20,10 @@ use crate::stream::{Inbound, Stream};
 /// a bound on the windows that they have been granted.
 const INPUTS_MAX: usize = 64;
 
+/// Steps in a row before the pump looks at the job's output: a job that takes input as fast as it
+/// comes must not starve who reads what it says of it.
+const STEPS_MAX: usize = 16;
+
 /// What a terminal in its usual mode takes for the end of input (`VEOF`, Ctrl-D).
 const END_OF_INPUT: u8 = 4;
 
@@ -171,7 +175,10 @@ impl Feeder {
         {
             self.part(&event, Taking::Closed);
         }
-        while self.sink.is_some() {
+        for _ in 0..STEPS_MAX {
+            if self.sink.is_none() {
+                return;
+            }
             if self.current.is_none() {
                 self.current = exec.inputs.next();
                 self.taken = 0;
@@ -195,6 +202,8 @@ impl Feeder {
                 Progress::NobodyReads => return self.close(exec, Taking::Closed),
             }
         }
+        // There may be more to do, so the pump must not sleep.
+        exec.wake.ring();
     }
 
     fn write(&mut self, stream: &Stream) -> Progress {
