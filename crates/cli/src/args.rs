@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 use secrecy::SecretString;
 
 use crate::place::Place;
@@ -70,6 +69,16 @@ pub enum Command {
     Spawn(Spawn),
     /// Run a command in a sandbox
     Exec(Exec),
+    /// Open a shell in a sandbox
+    Shell(Shell),
+    /// List the commands of a sandbox that may outlive the calls that started them
+    Ps(Ps),
+    /// Print what a command wrote, and follow it to its end
+    Attach(Attach),
+    /// Send a signal to a command
+    Signal(Signal),
+    /// End a command and all that it started
+    Stop(Stop),
     /// List sandboxes, newest first
     #[command(visible_alias = "list")]
     Ls,
@@ -126,12 +135,26 @@ pub struct Program {
     /// End the command and all that it started after this time: 30s, 5m
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub timeout: Option<Duration>,
+    /// Run as this user of the sandbox: a name, a number or user:group [default: the image's]
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
     /// Give the command to /bin/sh as one line
     #[arg(long)]
     pub shell: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// What of this terminal a command gets.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Interaction {
+    /// Pass standard input on to the command
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the command a terminal, of the size of this one
+    #[arg(short, long)]
+    pub tty: bool,
 }
 
 /// `run`
@@ -142,6 +165,8 @@ pub struct Run {
     /// Use no server, even if one runs here
     #[arg(long, conflicts_with = "server")]
     pub local: bool,
+    #[command(flatten)]
+    pub interaction: Interaction,
     #[command(flatten)]
     pub program: Program,
 }
@@ -165,7 +190,65 @@ pub struct Exec {
     /// The sandbox
     pub id: String,
     #[command(flatten)]
+    pub interaction: Interaction,
+    /// Print the command's id and let it run on by itself
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    pub detach: bool,
+    #[command(flatten)]
     pub program: Program,
+}
+
+/// `shell`
+#[derive(Debug, Args)]
+pub struct Shell {
+    /// The sandbox
+    pub id: String,
+    /// Set a variable in the shell's environment; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub env: Vec<(String, String)>,
+    /// Where to start [default: /workspace]
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Run as this user of the sandbox: a name, a number or user:group [default: the image's]
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+}
+
+/// `ps`
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// The sandbox
+    pub id: String,
+}
+
+/// `attach`
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The sandbox
+    pub id: String,
+    /// The command, as `ps` and `exec --detach` name it
+    pub exec: String,
+}
+
+/// `signal`
+#[derive(Debug, Args)]
+pub struct Signal {
+    /// The sandbox
+    pub id: String,
+    /// The command, as `ps` and `exec --detach` name it
+    pub exec: String,
+    /// A name or a number: TERM, INT, 9
+    #[arg(default_value = "TERM", value_name = "SIGNAL")]
+    pub name: String,
+}
+
+/// `stop`
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// The sandbox
+    pub id: String,
+    /// The command, as `ps` and `exec --detach` name it
+    pub exec: String,
 }
 
 /// `inspect`
@@ -219,7 +302,7 @@ pub struct Cp {
 #[derive(Debug, Args)]
 pub struct Completion {
     /// The shell
-    pub shell: Shell,
+    pub shell: clap_complete::Shell,
 }
 
 impl Spawn {
@@ -286,6 +369,10 @@ mod tests {
         assert_eq!(exec.program.env, [("A".to_owned(), "b=c".to_owned())]);
         assert_eq!(exec.program.timeout, Some(Duration::from_secs(90)));
         assert_eq!(exec.program.command, ["env"]);
+        let cli = parsed("exec -it -u 1000 sb-1 -- sh -i").unwrap();
+        let Command::Exec(exec) = cli.command else { panic!("not `exec`") };
+        assert!(exec.interaction.interactive && exec.interaction.tty && !exec.detach);
+        assert_eq!(exec.program.command, ["sh", "-i"]);
     }
 
     #[test]
@@ -301,6 +388,7 @@ mod tests {
             ("serve --listen 7423", "an address and a port"),
             ("logs sb-1 -n 0", "1.."),
             ("kill", "required"),
+            ("exec -d -i sb-1 true", "cannot be used with"),
             ("sevre", "serve"),
         ] {
             let error = parsed(line).unwrap_err();

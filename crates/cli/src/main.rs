@@ -21,6 +21,8 @@ mod plane;
 mod private;
 mod signals;
 mod surroundings;
+mod talk;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -43,10 +45,13 @@ fn main() -> ExitCode {
     };
     let json = cli.global.json;
     let code = match cli.command {
-        Command::Run(_) | Command::Exec(_) => OWN_FAILURE,
+        Command::Run(_) | Command::Exec(_) | Command::Shell(_) | Command::Attach(_) => OWN_FAILURE,
         Command::Serve(_)
         | Command::Spawn(_)
         | Command::Ls
+        | Command::Ps(_)
+        | Command::Signal(_)
+        | Command::Stop(_)
         | Command::Inspect(_)
         | Command::Kill(_)
         | Command::Extend(_)

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use api::client::{Client, ClientOptions, ExecChunk};
 use api::{ExecExit, ExecRequest, SpawnRequest, Usage};
-use engine::{Caller, Engine, ExecEvent, NewExec, NewSandbox};
+use engine::{Caller, Engine, ExecEvent, NewExec, NewSandbox, RunningExec};
 use futures::stream::{BoxStream, StreamExt as _};
-use model::{ExecProgram, Outcome, SandboxId, format_duration};
+use model::{ExecProgram, Outcome, SandboxId, TtySize, format_duration};
 use secrecy::ExposeSecret as _;
 
 use crate::args::{DEFAULT_SERVER, Global, Machine, Program};
 use crate::config::Config;
 use crate::failed::Failed;
 use crate::private::{self, PrivateDir};
+use crate::talk::{self, Talk};
+use crate::terminal::Wish;
 use crate::{compose, data_dir};
 
 /// Whether a server is there is asked for on this machine only, where the answer is at once.
@@ -123,23 +125,43 @@ impl Plane {
     /// Runs a command; it ends when nobody follows it any more.
     pub async fn exec(&self, id: &str, program: &Program) -> Result<Chunks, Failed> {
         match self {
-            Self::Server(client) => exec(client, id, program).await,
+            Self::Server(client) => {
+                let request = ExecRequest { kill_on_disconnect: Some(true), ..request(program) };
+                let chunks = client.exec_stream(id, &request).await?;
+                Ok(chunks.map(|chunk| chunk.map_err(Failed::from)).boxed())
+            }
+            Self::Private(Private { engine, .. }) => {
+                let exec = new_exec(program);
+                let running = engine.exec(&Caller::default(), &private_id(id), exec).await?;
+                Ok(private_chunks(running))
+            }
+        }
+    }
+
+    /// Runs a command that can be talked to; it ends when nobody follows it any more.
+    pub async fn talk(
+        &self,
+        id: &str,
+        (program, wish): (&Program, Wish),
+    ) -> Result<(Talk, Chunks), Failed> {
+        match self {
+            Self::Server(client) => {
+                let request = ExecRequest {
+                    kill_on_disconnect: Some(true),
+                    stdin: Some(wish.stdin),
+                    tty: wish.tty,
+                    ..request(program)
+                };
+                let (sender, receiver) = client.exec_socket(id, &request).await?;
+                Ok((Talk::Socket(sender), talk::chunks(receiver)))
+            }
             Self::Private(Private { engine, .. }) => {
                 let id = private_id(id);
-                let exec = NewExec {
-                    program: if program.shell {
-                        ExecProgram::Shell(program.command.join(" "))
-                    } else {
-                        ExecProgram::Argv(program.command.clone())
-                    },
-                    env: program.env.clone(),
-                    workdir: program.workdir.clone(),
-                    timeout: program.timeout,
-                    ..NewExec::new(ExecProgram::Shell(String::new()))
-                };
+                let tty = wish.tty.map(|size| TtySize { cols: size.cols, rows: size.rows });
+                let exec = NewExec { stdin: wish.stdin, tty, ..new_exec(program) };
                 let running = engine.exec(&Caller::default(), &id, exec).await?;
-                let exec_id = running.id.to_string();
-                Ok(running.events.map(move |event| Ok(chunk(event?, &exec_id))).boxed())
+                let talk = Talk::Engine(Arc::clone(engine), id, running.id.clone());
+                Ok((talk, private_chunks(running)))
             }
         }
     }
@@ -170,26 +192,45 @@ impl Plane {
     }
 }
 
-/// Runs a command in a sandbox of a server; it ends when nobody follows it any more.
-pub async fn exec(client: &Client, id: &str, program: &Program) -> Result<Chunks, Failed> {
+/// A command as a server is asked for it.
+pub fn request(program: &Program) -> ExecRequest {
     let mut words = program.command.iter().cloned();
     let (command, args) = if program.shell {
         (program.command.join(" "), Vec::new())
     } else {
         (words.next().unwrap_or_default(), words.collect())
     };
-    let request = ExecRequest {
+    ExecRequest {
         command: Some(command),
         args: Some(args),
         mode: Some(if program.shell { "shell" } else { "argv" }.to_owned()),
         env: Some(program.env.iter().cloned().collect()),
         workdir: program.workdir.clone(),
         timeout: program.timeout.map(format_duration),
-        kill_on_disconnect: Some(true),
+        user: program.user.clone(),
         ..ExecRequest::default()
+    }
+}
+
+/// A command as the engine of this process is asked for it.
+fn new_exec(program: &Program) -> NewExec {
+    let what = if program.shell {
+        ExecProgram::Shell(program.command.join(" "))
+    } else {
+        ExecProgram::Argv(program.command.clone())
     };
-    let chunks = client.exec_stream(id, &request).await?;
-    Ok(chunks.map(|chunk| chunk.map_err(Failed::from)).boxed())
+    NewExec {
+        env: program.env.clone(),
+        workdir: program.workdir.clone(),
+        timeout: program.timeout,
+        user: program.user.clone(),
+        ..NewExec::new(what)
+    }
+}
+
+fn private_chunks(running: RunningExec) -> Chunks {
+    let exec_id = running.id.to_string();
+    running.events.map(move |event| Ok(chunk(event?, &exec_id))).boxed()
 }
 
 /// A sandbox with the machine that was asked for.

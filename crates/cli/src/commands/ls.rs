@@ -43,7 +43,7 @@ fn listing(sandboxes: &[Sandbox], now: Timestamp) -> String {
 }
 
 /// A moment as people say it; what is not one is shown as it is.
-fn relative(moment: &str, now: Timestamp) -> String {
+pub(super) fn relative(moment: &str, now: Timestamp) -> String {
     let Ok(parsed) = OffsetDateTime::parse(moment, &Rfc3339) else { return printable(moment) };
     let seconds = parsed.unix_timestamp() - now.as_micros() / 1_000_000;
     let amount = match seconds.unsigned_abs() {

@@ -1,5 +1,6 @@
 //! The commands, one file each. A command is arguments, one or a few calls, and what is printed.
 
+mod attach;
 mod completion;
 mod cp;
 mod exec;
@@ -8,9 +9,13 @@ mod inspect;
 mod kill;
 mod logs;
 mod ls;
+mod ps;
 mod run;
 mod serve;
+mod shell;
+mod signal;
 mod spawn;
+mod stop;
 pub mod version;
 
 use std::path::PathBuf;
@@ -29,6 +34,11 @@ pub async fn dispatch(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Run(args) => run::run(global, &args).await,
         Command::Spawn(args) => spawn::spawn(global, &args).await,
         Command::Exec(args) => exec::exec(global, &args).await,
+        Command::Shell(args) => shell::shell(global, &args).await,
+        Command::Ps(args) => ps::ps(global, &args).await,
+        Command::Attach(args) => attach::attach(global, &args).await,
+        Command::Signal(args) => signal::signal(global, args).await,
+        Command::Stop(args) => stop::stop(global, &args).await,
         Command::Ls => ls::ls(global).await,
         Command::Inspect(args) => inspect::inspect(global, &args).await,
         Command::Kill(args) => kill::kill(global, &args).await,

@@ -6,6 +6,7 @@ use crate::args::{Global, Run};
 use crate::failed::Failed;
 use crate::plane::{self, Plane};
 use crate::signals::Interrupts;
+use crate::terminal::{self, Wish};
 use crate::{follow, output};
 
 /// Makes a sandbox, runs the command in it and destroys it, whatever happens in between.
@@ -43,6 +44,8 @@ async fn life(
     args: &Run,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failed> {
+    // Before anything is made: what this terminal cannot give need not be tried.
+    let wish = Wish::of(args.interaction, global.json)?;
     let mut interrupted = None;
     let id = {
         // A create that is given up would leave its sandbox behind, so it is waited for.
@@ -63,7 +66,7 @@ async fn life(
         Ok(code)
     } else {
         tokio::select! {
-            code = followed(plane, global, &id, args) => code,
+            code = followed(plane, (global, wish), &id, args) => code,
             code = interrupts.next() => Ok(code),
         }
     };
@@ -89,7 +92,15 @@ fn abandoned(plane: &Plane, id: &str) -> Result<(), Failed> {
     }
 }
 
-async fn followed(plane: &Plane, global: &Global, id: &str, args: &Run) -> Result<u8, Failed> {
+async fn followed(
+    plane: &Plane,
+    (global, wish): (&Global, Option<Wish>),
+    id: &str,
+    args: &Run,
+) -> Result<u8, Failed> {
+    if let Some(wish) = wish {
+        return terminal::session(plane, id, (&args.program, wish)).await;
+    }
     let chunks = plane.exec(id, &args.program).await?;
     if global.json { follow::collected(chunks).await } else { follow::live(chunks).await }
 }
