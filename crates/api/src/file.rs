@@ -76,4 +76,40 @@ pub struct FileInfo {
     /// Where a symlink points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symlink_target: Option<String>,
+    /// Its validator, with the quotes: for `If-Match`, `If-None-Match` and `If-Range`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The bytes of the name in base64, when they are not UTF-8 and `name` shows U+FFFD in the
+    /// place of what cannot be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_base64: Option<String>,
+}
+
+/// A directory to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MkdirRequest {
+    /// The absolute path in the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Permission bits in octal. Default: `0755`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Make missing parent directories, and take a directory that is there for success. Default:
+    /// `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parents: Option<bool>,
+}
+
+/// That a file was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Written {
+    /// `written`.
+    pub status: String,
+    /// The size in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// The new validator, with the quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }

@@ -20,7 +20,7 @@ pub mod system;
 pub use error::ErrorBody;
 pub use event::Event;
 pub use exec::{Encoding, ExecExit, ExecLine, ExecRequest, ExecResult, Usage};
-pub use file::{ChmodRequest, FileInfo, MoveRequest, WriteRequest};
+pub use file::{ChmodRequest, FileInfo, MkdirRequest, MoveRequest, WriteRequest, Written};
 pub use provider::{Provider, ProviderDetail};
 pub use sandbox::{
     Admission, ExtendRequest, PoolStatus, Pruned, QuotaSummary, Sandbox, SandboxError,

@@ -18,5 +18,8 @@ pub const REQUEST_ID: &str = "X-Request-ID";
 /// The header that says whom a sandbox is attributed to.
 pub const USER_ID: &str = "X-User-ID";
 
+/// The header with the cursor of the next part of a list, when there is one.
+pub const NEXT_CURSOR: &str = "X-Next-Cursor";
+
 /// The type of a stream of one JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{
     Clock, Event, ExecId, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox, SandboxId,
-    SandboxPath, Timestamp,
+    SandboxPath, Stored, Timestamp,
 };
 use provider::{ByteRange, ByteStream, Duplex, Provider, WriteOptions};
 use store::Store;
@@ -198,14 +198,14 @@ impl Engine {
         self.plane.op("file.read", caller, Some(id), self.plane.read_file(id, path, range)).await
     }
 
-    /// Replaces a file by `body`, all of it or not at all, and says how long it is now.
+    /// Replaces a file by `body`, all of it or not at all, and says what it is now.
     pub async fn write_file(
         &self,
         caller: &Caller,
         id: &SandboxId,
         (path, options): (&SandboxPath, WriteOptions),
         body: ByteStream,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Stored, Failure> {
         let write = self.plane.write_file(caller, id, (path, options), body);
         self.plane.op("file.write", caller, Some(id), write).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use model::{
     EventKind, Failure, FileInfo, FileOp, FileReply, Reason, Sandbox, SandboxId, SandboxPath,
-    Stats, Timestamp,
+    Stats, Stored, Timestamp,
 };
 use provider::{ByteRange, ByteStream, Duplex, Guest, WriteOptions};
 use store::AuditEntry;
@@ -81,7 +81,9 @@ impl Plane {
             FileOp::Move { from, to } => format!("{from} -> {to}"),
             FileOp::Stat(path)
             | FileOp::List(path)
-            | FileOp::Glob(path)
+            | FileOp::Glob { pattern: path, .. }
+            | FileOp::Page { path, .. }
+            | FileOp::Mkdir { path, .. }
             | FileOp::Delete { path, .. }
             | FileOp::Chmod { path, .. } => path.to_string(),
         };
@@ -110,7 +112,7 @@ impl Plane {
         id: &SandboxId,
         (path, options): (&SandboxPath, WriteOptions),
         body: ByteStream,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Stored, Failure> {
         let row = self.at_work(id).await?;
         let result = self.guest(&row).await?.write(path, options, body).await;
         let what = ("file.write", path.to_string());

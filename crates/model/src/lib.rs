@@ -20,7 +20,10 @@ pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{Event, EventKind};
 pub use exec::{ExecProgram, ExecResult, ExecSpec, Outcome, Output, StartFailure, TtySize, Usage};
 pub use failure::{Failure, Retry};
-pub use file::{FileInfo, FileKind, FileMode, FileOp, FileReply, SandboxPath};
+pub use file::{
+    ETag, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply, Precondition, SandboxPath,
+    Stored,
+};
 pub use id::{ExecId, IdError, SandboxId};
 pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};
 pub use reason::{Code, Reason};

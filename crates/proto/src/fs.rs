@@ -15,8 +15,29 @@ pub enum FsOp {
     List {
         /// The directory.
         path: String,
-        /// At most so many entries; more is [`GuestErrorKind::Limit`].
+        /// At most so many entries; more is [`Reply::OverLimit`](crate::Reply::OverLimit).
         limit: u32,
+    },
+    /// Describe a part of what a directory holds: the first entries, by name, behind one.
+    /// Answered with [`Reply::Page`](crate::Reply::Page).
+    Page {
+        /// The directory.
+        path: String,
+        /// At most so many entries.
+        limit: u32,
+        /// The bytes of the name behind which the part begins; the first part when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Vec<u8>>,
+    },
+    /// Make a directory.
+    Mkdir {
+        /// The directory.
+        path: String,
+        /// Permission bits; 0755 when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<u32>,
+        /// Make missing parent directories, and take one that is there for success.
+        parents: bool,
     },
     /// Remove a file, or a directory with all that is in it.
     Delete {
@@ -43,8 +64,23 @@ pub enum FsOp {
     Glob {
         /// An absolute pattern.
         pattern: String,
-        /// At most so many matches; more is [`GuestErrorKind::Limit`].
+        /// At most so many matches; more is [`Reply::OverLimit`](crate::Reply::OverLimit).
         limit: u32,
+    },
+}
+
+/// What must hold of a file for it to be replaced.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(tag = "if", rename_all = "snake_case")]
+pub enum Precondition {
+    /// There is one.
+    Exists,
+    /// There is none.
+    Absent,
+    /// It has one of these validators.
+    Is {
+        /// As in [`Entry::etag`].
+        etags: Vec<String>,
     },
 }
 
@@ -92,4 +128,10 @@ pub struct Entry {
     /// Where a symlink points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symlink_target: Option<String>,
+    /// A text that changes whenever the file does.
+    #[serde(default)]
+    pub etag: String,
+    /// The bytes of its name, when they are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_bytes: Option<Vec<u8>>,
 }

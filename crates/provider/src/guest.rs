@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, SandboxPath,
-    TtySize, Usage,
+    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, Precondition,
+    SandboxPath, Stored, TtySize, Usage,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -114,8 +114,8 @@ pub trait Guest: Send + Sync {
         range: ByteRange,
     ) -> Result<(FileInfo, ByteStream), Failure>;
 
-    /// Replaces a regular file by `body`, all of it or not at all, and says how many bytes it
-    /// now has.
+    /// Replaces a regular file by `body`, all of it or not at all, if what `options` say of it
+    /// holds at that moment.
     ///
     /// *Requires*: nothing. *Idempotence*: yes, with the same body.
     /// *Cancellation*: the file is as it was, or replaced.
@@ -124,7 +124,7 @@ pub trait Guest: Send + Sync {
         path: &SandboxPath,
         options: WriteOptions,
         body: ByteStream,
-    ) -> Result<u64, Failure>;
+    ) -> Result<Stored, Failure>;
 
     /// Connects to a TCP port on the sandbox's loopback.
     ///
@@ -236,10 +236,13 @@ pub struct ByteRange {
 }
 
 /// How a file is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Permission bits; when absent a new file gets 0644 and an old one keeps its own.
     pub mode: Option<FileMode>,
     /// Whether missing parent directories are made.
     pub parents: bool,
+    /// What must hold of the file that is replaced, else nothing happens and it is
+    /// [`FileChanged`](model::Reason::FileChanged).
+    pub only: Option<Precondition>,
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine::{Admission, NewExec, NewSandbox, ProviderReport};
 use model::{
-    Event, ExecProgram, ExecResult, Failure, FileInfo, FileMode, Output, Reason, Sandbox,
+    ETag, Event, ExecProgram, ExecResult, Failure, FileInfo, FileMode, Output, Reason, Sandbox,
     SandboxPath, Timestamp, Usage, format_duration, parse_duration,
 };
 
@@ -203,6 +203,8 @@ pub(crate) fn file_info(info: FileInfo) -> api::FileInfo {
         uid: info.uid,
         gid: info.gid,
         symlink_target: info.symlink_target,
+        etag: info.etag.as_ref().map(ETag::quoted),
+        name_base64: info.name_bytes.map(|name| STANDARD.encode(name)),
     }
 }
 

@@ -13,6 +13,7 @@ mod auth;
 mod convert;
 mod envelope;
 mod error;
+mod etag;
 mod events;
 mod extract;
 mod guard;

@@ -26,6 +26,7 @@ fn surface() -> OpenApiRouter<Plane> {
         .routes(routes!(exec::run::run))
         .routes(routes!(files::write::write, files::read::read, files::delete::delete))
         .routes(routes!(files::list::list))
+        .routes(routes!(files::mkdir::mkdir))
         .routes(routes!(files::rename::rename))
         .routes(routes!(files::chmod::chmod))
         .routes(routes!(files::stat::stat))

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::list::read_names;
 use super::path::{GuestPath, PATH_MAX, Root};
 use super::pattern::Pattern;
-use super::{Answer, refusal};
+use super::{Answer, over_limit, refusal};
 use crate::stream::Stream;
 
 /// Matches at most, whatever is asked for: they are held and sorted before they are sent.
@@ -82,7 +82,8 @@ pub fn glob(
             return Err(refusal(GuestErrorKind::Internal, "pattern: nobody waits for the matches"));
         }
         if Instant::now() > deadline {
-            return Err(refusal(GuestErrorKind::Limit, "pattern: it takes too long"));
+            let max = u64::try_from(TIME_MAX.as_millis()).unwrap_or(u64::MAX);
+            return Err(over_limit("time_ms", max, "pattern: it takes too long"));
         }
         walk.search(&dir, component)?;
     }
@@ -98,7 +99,7 @@ impl Walk<'_> {
             self.matches.insert(if path.is_empty() { "/".to_owned() } else { path.clone() });
             if self.matches.len() > self.limit {
                 let message = format!("limit: more than {} files match", self.limit);
-                return Err(refusal(GuestErrorKind::Limit, message));
+                return Err(over_limit("matches", self.limit as u64, message));
             }
         }
         let fits = path.len() < PATH_MAX;
@@ -176,7 +177,7 @@ impl Walk<'_> {
         });
         if self.visits > VISITS_MAX {
             let message = format!("pattern: more than {VISITS_MAX} files would be looked at");
-            return Err(refusal(GuestErrorKind::Limit, message));
+            return Err(over_limit("visits", VISITS_MAX, message));
         }
         match read {
             Ok(()) | Err(Errno::NOENT | Errno::ACCESS) => Ok(found),

@@ -5,6 +5,7 @@
 mod delete;
 mod glob;
 mod list;
+mod mkdir;
 mod moving;
 mod path;
 mod pattern;
@@ -13,7 +14,7 @@ mod replace;
 
 use std::sync::Arc;
 
-use proto::{FsOp, GuestError, GuestErrorKind, Kind, Reply};
+use proto::{FsOp, GuestError, GuestErrorKind, Kind, Precondition, Reply};
 use rustix::io::Errno;
 
 use crate::agent::Agent;
@@ -29,7 +30,26 @@ pub const FILE_TASKS_MAX: usize = 64;
 /// The largest mode: permission bits, set-id bits, sticky bit.
 const MODE_MAX: u32 = 0o7777;
 
-type Answer<T> = Result<T, GuestError>;
+type Answer<T> = Result<T, Refusal>;
+
+/// Why an operation fails.
+#[derive(Debug)]
+struct Refusal {
+    kind: GuestErrorKind,
+    message: String,
+    /// The limit that the request is over.
+    limit: Option<(&'static str, u64)>,
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { kind, message, limit } = refusal;
+        match limit {
+            Some((limit, max)) => Self::OverLimit { limit: limit.to_owned(), max, message },
+            None => Self::Error(GuestError { kind, message }),
+        }
+    }
+}
 
 /// Which part of a file to send.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +67,24 @@ pub fn operate(agent: &Arc<Agent>, op: FsOp, stream: &Arc<Stream>) {
         }
         FsOp::List { path, limit } => {
             let names = list::names(root, GuestPath::parse(&path)?, limit)?;
-            send_lines(stream, names.entries(stream));
+            send_lines(stream, &Reply::Listing, names.entries(stream));
             Ok(None)
+        }
+        FsOp::Page { path, limit, after } => {
+            let page = list::page(root, GuestPath::parse(&path)?, limit, after.as_deref())?;
+            let next = page.next();
+            send_lines(stream, &Reply::Page { next }, page.entries(stream));
+            Ok(None)
+        }
+        FsOp::Mkdir { path, mode, parents } => {
+            let path = GuestPath::parse(&path)?;
+            let mode = mode.map(check_mode).transpose()?;
+            mkdir::mkdir(root, &path, mode, parents).map(|()| Some(Reply::Done))
         }
         FsOp::Glob { pattern, limit } => {
             let paths = glob::glob(root, &pattern, limit, stream)?;
-            send_lines(stream, paths.iter().filter_map(|path| serde_json::to_vec(path).ok()));
+            let lines = paths.iter().filter_map(|path| serde_json::to_vec(path).ok());
+            send_lines(stream, &Reply::Listing, lines);
             Ok(None)
         }
         FsOp::Delete { path, recursive } => {
@@ -84,8 +116,8 @@ pub fn write(agent: &Arc<Agent>, new: NewContents, stream: &Arc<Stream>) {
     as_the_job(agent, stream, move |root, stream| {
         let mode = new.mode.map(check_mode).transpose()?;
         let path = GuestPath::parse(&new.path)?;
-        let file = NewFile::create(root, &path, new.parents)?;
-        file.receive(mode, stream).map(|bytes| bytes.map(|bytes| Reply::Written { bytes }))
+        let file = NewFile::create(root, &path, new.parents, new.only)?;
+        file.receive(mode, stream)
     });
 }
 
@@ -95,6 +127,7 @@ pub struct NewContents {
     pub path: String,
     pub mode: Option<u32>,
     pub parents: bool,
+    pub only: Option<Precondition>,
 }
 
 fn check_mode(mode: u32) -> Answer<u32> {
@@ -123,7 +156,7 @@ fn as_the_job(
         match answer {
             Ok(Some(reply)) => stream.finish(&reply),
             Ok(None) => {}
-            Err(error) => stream.finish(&Reply::Error(error)),
+            Err(refusal) => stream.finish(&refusal.into()),
         }
     });
 }
@@ -132,9 +165,9 @@ fn as_the_job(
 const LINES_BYTES: usize = 64 * 1024;
 
 /// Answers with a listing, one line for each item, and ends the stream.
-fn send_lines(stream: &Stream, lines: impl Iterator<Item = Vec<u8>>) {
+fn send_lines(stream: &Stream, reply: &Reply, lines: impl Iterator<Item = Vec<u8>>) {
     let mut buffer = Vec::new();
-    let mut sent = stream.reply(&Reply::Listing);
+    let mut sent = stream.reply(reply);
     for line in lines {
         buffer.extend_from_slice(&line);
         buffer.push(b'\n');
@@ -151,12 +184,17 @@ fn send_lines(stream: &Stream, lines: impl Iterator<Item = Vec<u8>>) {
     stream.close();
 }
 
-fn refusal(kind: GuestErrorKind, message: impl Into<String>) -> GuestError {
-    GuestError { kind, message: message.into() }
+fn refusal(kind: GuestErrorKind, message: impl Into<String>) -> Refusal {
+    Refusal { kind, message: message.into(), limit: None }
+}
+
+/// Refuses what is over a limit, which the message names.
+fn over_limit(limit: &'static str, max: u64, message: impl Into<String>) -> Refusal {
+    Refusal { limit: Some((limit, max)), ..refusal(GuestErrorKind::Limit, message) }
 }
 
 /// Says what the kernel's refusal means.
-fn fail(subject: &str, error: Errno) -> GuestError {
+fn fail(subject: &str, error: Errno) -> Refusal {
     let kind = match error {
         Errno::NOENT => GuestErrorKind::NotFound,
         Errno::NOTDIR => GuestErrorKind::NotADirectory,
@@ -168,7 +206,7 @@ fn fail(subject: &str, error: Errno) -> GuestError {
         Errno::FBIG | Errno::OVERFLOW => GuestErrorKind::TooLarge,
         Errno::EXIST => GuestErrorKind::Exists,
         Errno::NOTEMPTY => GuestErrorKind::NotEmpty,
-        Errno::BUSY | Errno::TXTBSY | Errno::AGAIN => GuestErrorKind::Busy,
+        Errno::BUSY | Errno::TXTBSY | Errno::AGAIN | Errno::STALE => GuestErrorKind::Busy,
         Errno::INVAL | Errno::XDEV => GuestErrorKind::Invalid,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM => GuestErrorKind::Limit,
         _ => GuestErrorKind::Internal,

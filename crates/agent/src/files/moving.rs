@@ -64,5 +64,5 @@ fn copy(old: &Place, new: Place) -> Result<(), Errno> {
         last_modification: stamp(stat.st_mtime, stat.st_mtime_nsec),
     };
     futimens(&target.file, &times)?;
-    target.take_place(stat.st_mode & 0o777)
+    target.take_place(stat.st_mode & 0o777).map(drop)
 }

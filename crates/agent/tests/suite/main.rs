@@ -2,9 +2,11 @@
 //! namespaces or mounts, which the agent finds in place.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changes;
 mod client;
 mod exec;
 mod files;
 mod harness;
 mod kill;
+mod served;
 mod wire;

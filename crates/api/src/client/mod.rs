@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::{ApiError, ClientError};
 pub use exec::{ExecChunk, ExecStream};
+pub use files::WriteIf;
 pub use system::EventStream;
 
 use crate::error::ErrorBody;

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use model::file::NAME_BYTES_MAX;
 use model::{
-    ExecProgram, ExecSpec, Failure, FileInfo, FileKind, FileMode, FileOp, Outcome, Reason,
-    StartFailure, Timestamp, TtySize, Usage,
+    ExecProgram, ExecSpec, Failure, FileInfo, FileKind, FileMode, FileOp, Outcome, Precondition,
+    Reason, StartFailure, Timestamp, TtySize, Usage,
 };
 use proto::{Entry, EntryKind, ExecStart, FsOp, GuestError, GuestErrorKind, Program, Stdin};
 
@@ -56,6 +57,7 @@ pub fn guest_error(error: GuestError) -> Failure {
             Reason::TooLarge
         }
         GuestErrorKind::Exists => Reason::FileExists,
+        GuestErrorKind::Changed => Reason::FileChanged,
         GuestErrorKind::NotEmpty => Reason::DirectoryNotEmpty,
         GuestErrorKind::Busy => Reason::FileBusy,
         GuestErrorKind::ConnectionRefused => Reason::PortClosed,
@@ -68,6 +70,13 @@ pub fn guest_error(error: GuestError) -> Failure {
         }
     };
     Failure::new(reason, bounded(error.message))
+}
+
+/// A limit of the agent that a request is over.
+pub fn over_limit(limit: String, max: u64, message: String) -> Failure {
+    Failure::new(Reason::TooLarge, bounded(message))
+        .detail("limit", bounded(limit))
+        .detail("max", i64::try_from(max).unwrap_or(i64::MAX))
 }
 
 fn bounded(message: String) -> String {
@@ -160,18 +169,50 @@ pub fn fs_op(op: &FileOp) -> FsOp {
     match op {
         FileOp::Stat(path) => FsOp::Stat { path: path.to_string() },
         FileOp::List(path) => FsOp::List { path: path.to_string(), limit: LISTING_MAX },
+        FileOp::Page { path, limit, after } => {
+            FsOp::Page { path: path.to_string(), limit: *limit, after: after.clone() }
+        }
+        FileOp::Mkdir { path, mode, parents } => FsOp::Mkdir {
+            path: path.to_string(),
+            mode: mode.map(FileMode::bits),
+            parents: *parents,
+        },
         FileOp::Delete { path, recursive } => {
             FsOp::Delete { path: path.to_string(), recursive: *recursive }
         }
         FileOp::Move { from, to } => FsOp::Move { from: from.to_string(), to: to.to_string() },
         FileOp::Chmod { path, mode } => FsOp::Chmod { path: path.to_string(), mode: mode.bits() },
-        FileOp::Glob(pattern) => FsOp::Glob { pattern: pattern.to_string(), limit: LISTING_MAX },
+        FileOp::Glob { pattern, limit } => {
+            FsOp::Glob { pattern: pattern.to_string(), limit: *limit }
+        }
+    }
+}
+
+/// A condition as the agent is told.
+pub fn precondition(only: &Precondition) -> proto::Precondition {
+    match only {
+        Precondition::Exists => proto::Precondition::Exists,
+        Precondition::Absent => proto::Precondition::Absent,
+        Precondition::Is(etags) => proto::Precondition::Is {
+            etags: etags.iter().map(|etag| etag.as_str().to_owned()).collect(),
+        },
+    }
+}
+
+/// Where the next part of a listing begins. What cannot be a name would be asked for without end.
+pub fn next_name(next: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Failure> {
+    match next {
+        Some(name) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
+            Err(protocol_broken("a name of a directory entry"))
+        }
+        Some(_) | None => Ok(next),
     }
 }
 
 /// A described file.
 pub fn file_info(entry: Entry) -> FileInfo {
-    let Entry { path, kind, size, mode, uid, gid, modified, symlink_target } = entry;
+    let Entry { path, kind, size, mode, uid, gid, modified, symlink_target, etag, name_bytes } =
+        entry;
     let micros = modified
         .seconds
         .saturating_mul(1_000_000)
@@ -190,5 +231,7 @@ pub fn file_info(entry: Entry) -> FileInfo {
         gid,
         modified: Timestamp::from_micros(micros),
         symlink_target,
+        etag: etag.parse().ok(),
+        name_bytes: name_bytes.filter(|name| name.len() <= NAME_BYTES_MAX),
     }
 }

@@ -1,10 +1,12 @@
 //! The files of the test double: a map from paths to contents.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use model::{
-    Failure, FileInfo, FileKind, FileMode, FileOp, FileReply, Reason, SandboxPath, Timestamp,
+    ETag, Failure, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply, Precondition, Reason,
+    SandboxPath, Stored, Timestamp,
 };
 
 use crate::guest::WriteOptions;
@@ -14,7 +16,27 @@ struct Node {
     /// The contents; a directory has none.
     contents: Option<Bytes>,
     mode: FileMode,
+    /// Another number after every change.
+    version: u64,
 }
+
+impl Node {
+    fn directory(mode: FileMode) -> Self {
+        Self { contents: None, mode, version: version() }
+    }
+
+    fn etag(&self) -> Option<ETag> {
+        format!("{:x}", self.version).parse().ok()
+    }
+}
+
+fn version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Permission bits of a new directory.
+const NEW_DIRECTORY: FileMode = FileMode::from_bits(0o755);
 
 /// A file system without links, owners or time.
 #[derive(Debug)]
@@ -22,7 +44,7 @@ pub(super) struct Files(BTreeMap<String, Node>);
 
 impl Default for Files {
     fn default() -> Self {
-        let directory = Node { contents: None, mode: FileMode::from_bits(0o755) };
+        let directory = Node::directory(NEW_DIRECTORY);
         let paths = ["/", "/etc", "/tmp", "/workspace"];
         Self(paths.into_iter().map(|path| (path.to_owned(), directory.clone())).collect())
     }
@@ -50,6 +72,19 @@ fn parent(path: &str) -> &str {
 
 fn failure(reason: Reason, words: &str, path: &str) -> Failure {
     Failure::new(reason, format!("{words}: {path}")).detail("path", path)
+}
+
+fn check(only: Option<&Precondition>, old: Option<&Node>, path: &str) -> Result<(), Failure> {
+    let holds = match only {
+        None => true,
+        Some(Precondition::Exists) => old.is_some(),
+        Some(Precondition::Absent) => old.is_none(),
+        Some(Precondition::Is(etags)) => {
+            old.and_then(Node::etag).is_some_and(|etag| etags.contains(&etag))
+        }
+    };
+    let changed = || failure(Reason::FileChanged, "the file is not as the condition says", path);
+    holds.then_some(()).ok_or_else(changed)
 }
 
 fn missing(path: &str) -> Failure {
@@ -83,6 +118,8 @@ impl Files {
             gid: 1000,
             modified: Timestamp::default(),
             symlink_target: None,
+            etag: node.etag(),
+            name_bytes: None,
         }
     }
 
@@ -98,9 +135,9 @@ impl Files {
     pub(super) fn write(
         &mut self,
         path: &SandboxPath,
-        options: WriteOptions,
+        options: &WriteOptions,
         contents: Bytes,
-    ) -> Result<(), Failure> {
+    ) -> Result<Stored, Failure> {
         let path = normal(path.as_str());
         if options.parents {
             self.make_parents(&path)?;
@@ -116,15 +153,31 @@ impl Files {
         if old.is_some_and(|node| node.contents.is_none()) {
             return Err(failure(Reason::IsADirectory, "is a directory", &path));
         }
+        check(options.only.as_ref(), old, &path)?;
         let kept = old.map_or(FileMode::from_bits(0o644), |node| node.mode);
         let mode = options.mode.unwrap_or(kept);
-        self.0.insert(path, Node { contents: Some(contents), mode });
+        let bytes = contents.len() as u64;
+        let node = Node { contents: Some(contents), mode, version: version() };
+        let etag = node.etag();
+        self.0.insert(path, node);
+        Ok(Stored { bytes, etag })
+    }
+
+    fn mkdir(&mut self, path: &str, mode: Option<FileMode>, parents: bool) -> Result<(), Failure> {
+        match self.0.get(path) {
+            Some(node) if parents && node.contents.is_none() => return Ok(()),
+            Some(_) => return Err(failure(Reason::FileExists, "it exists", path)),
+            None if parents => self.make_parents(path)?,
+            None if !self.is_directory(parent(path)) => return Err(missing(parent(path))),
+            None => {}
+        }
+        self.0.insert(path.to_owned(), Node::directory(mode.unwrap_or(NEW_DIRECTORY)));
         Ok(())
     }
 
     fn make_parents(&mut self, path: &str) -> Result<(), Failure> {
         for (end, _) in path.match_indices('/').filter(|(end, _)| *end > 0) {
-            let directory = Node { contents: None, mode: FileMode::from_bits(0o755) };
+            let directory = Node::directory(NEW_DIRECTORY);
             let node = self.0.entry(path[..end].to_owned()).or_insert(directory);
             if node.contents.is_some() {
                 return Err(failure(Reason::NotADirectory, "not a directory", &path[..end]));
@@ -136,13 +189,28 @@ impl Files {
     pub(super) fn perform(&mut self, op: &FileOp) -> Result<FileReply, Failure> {
         let path = normal(op.path().as_str());
         match op {
-            FileOp::Glob(_) => Ok(FileReply::Paths(self.glob(&path))),
+            FileOp::Glob { limit, .. } => {
+                let paths = self.glob(&path);
+                if paths.len() > *limit as usize {
+                    let over = failure(Reason::TooLarge, "too many files match", &path);
+                    return Err(over.detail("limit", "matches").detail("max", i64::from(*limit)));
+                }
+                Ok(FileReply::Paths(paths))
+            }
+            FileOp::Page { limit, after, .. } => {
+                self.page(&path, *limit, after.as_deref()).map(FileReply::Page)
+            }
+            FileOp::Mkdir { mode, parents, .. } => {
+                self.mkdir(&path, *mode, *parents)?;
+                Ok(FileReply::Done)
+            }
             FileOp::Stat(_) => Ok(FileReply::Info(Self::info(&path, self.node(&path)?))),
             FileOp::List(_) => self.list(&path).map(FileReply::Listing),
             FileOp::Chmod { mode, .. } => {
                 self.node(&path)?;
                 if let Some(node) = self.0.get_mut(&path) {
                     node.mode = *mode;
+                    node.version = version();
                 }
                 Ok(FileReply::Done)
             }
@@ -180,6 +248,15 @@ impl Files {
         }
         let of = self.beneath(path).filter(|(name, _)| parent(name) == path);
         Ok(of.map(|(name, node)| Self::info(name, node)).collect())
+    }
+
+    fn page(&self, path: &str, limit: u32, after: Option<&[u8]>) -> Result<FilePage, Failure> {
+        let mut files = self.list(path)?;
+        files.retain(|file| after.is_none_or(|after| file.name().as_bytes() > after));
+        let more = files.len() > limit as usize;
+        files.truncate(limit as usize);
+        let next = files.last().filter(|_| more).map(|last| last.name().as_bytes().to_vec());
+        Ok(FilePage { files, next })
     }
 
     fn beneath<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a Node)> {

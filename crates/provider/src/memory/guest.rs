@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath, TtySize,
+    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath, Stored,
+    TtySize,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -353,13 +354,10 @@ impl Guest for MemoryGuest {
         path: &SandboxPath,
         options: WriteOptions,
         body: ByteStream,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Stored, Failure> {
         let chunks: Vec<Bytes> = body.try_collect().await?;
         self.alive()?;
-        let contents = Bytes::from(chunks.concat());
-        let length = contents.len() as u64;
-        self.runtime.files().write(path, options, contents)?;
-        Ok(length)
+        self.runtime.files().write(path, &options, Bytes::from(chunks.concat()))
     }
 
     async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {

@@ -8,6 +8,7 @@ mod connection;
 mod errors;
 mod events;
 mod exec;
+mod file_conditions;
 mod files;
 mod openapi;
 mod plane;

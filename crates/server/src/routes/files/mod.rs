@@ -4,6 +4,7 @@ pub(crate) mod chmod;
 pub(crate) mod delete;
 pub(crate) mod glob;
 pub(crate) mod list;
+pub(crate) mod mkdir;
 pub(crate) mod read;
 pub(crate) mod rename;
 pub(crate) mod stat;
