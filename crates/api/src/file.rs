@@ -101,6 +101,70 @@ pub struct MkdirRequest {
     pub parents: Option<bool>,
 }
 
+/// A file or directory to copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CopyRequest {
+    /// The absolute path of what is copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The absolute path of the copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Copy a directory with all that is in it. Default: `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recursive: Option<bool>,
+}
+
+/// That an archive was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unpacked {
+    /// `unpacked`.
+    pub status: String,
+    /// How many members it had.
+    pub entries: u64,
+    /// How many bytes its files have together.
+    pub bytes: u64,
+}
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum ArchiveFormat {
+    /// Not at all.
+    #[default]
+    #[serde(rename = "tar")]
+    Tar,
+    /// By gzip.
+    #[serde(rename = "tar.gz")]
+    Gzip,
+    /// By zstd.
+    #[serde(rename = "tar.zst")]
+    Zstd,
+}
+
+impl ArchiveFormat {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Tar, Self::Gzip, Self::Zstd];
+
+    /// The format's word in queries.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::Gzip => "tar.gz",
+            Self::Zstd => "tar.zst",
+        }
+    }
+
+    /// The format's media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Tar => "application/x-tar",
+            Self::Gzip => "application/gzip",
+            Self::Zstd => "application/zstd",
+        }
+    }
+}
+
 /// That a file was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Written {

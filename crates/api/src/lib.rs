@@ -20,7 +20,10 @@ pub mod system;
 pub use error::ErrorBody;
 pub use event::Event;
 pub use exec::{Encoding, ExecExit, ExecLine, ExecRequest, ExecResult, Usage};
-pub use file::{ChmodRequest, FileInfo, MkdirRequest, MoveRequest, WriteRequest, Written};
+pub use file::{
+    ArchiveFormat, ChmodRequest, CopyRequest, FileInfo, MkdirRequest, MoveRequest, Unpacked,
+    WriteRequest, Written,
+};
 pub use provider::{Provider, ProviderDetail};
 pub use sandbox::{
     Admission, ExtendRequest, PoolStatus, Pruned, QuotaSummary, Sandbox, SandboxError,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Clock, Event, ExecId, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox, SandboxId,
-    SandboxPath, Stored, Timestamp,
+    ArchiveLimits, Clock, Event, ExecId, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox,
+    SandboxId, SandboxPath, Stored, Timestamp, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Provider, WriteOptions};
 use store::Store;
@@ -208,6 +208,28 @@ impl Engine {
     ) -> Result<Stored, Failure> {
         let write = self.plane.write_file(caller, id, (path, options), body);
         self.plane.op("file.write", caller, Some(id), write).await
+    }
+
+    /// What is beneath a directory, or a single file, as a plain tar archive.
+    pub async fn pack(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        path: &SandboxPath,
+    ) -> Result<ByteStream, Failure> {
+        self.plane.op("file.pack", caller, Some(id), self.plane.pack(id, path)).await
+    }
+
+    /// Makes files from a plain tar archive beneath a directory.
+    pub async fn unpack(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        (path, limits): (&SandboxPath, ArchiveLimits),
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let unpack = self.plane.unpack(caller, id, (path, limits), body);
+        self.plane.op("file.unpack", caller, Some(id), unpack).await
     }
 
     /// Connects to a port in a sandbox.

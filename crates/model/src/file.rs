@@ -183,6 +183,31 @@ pub enum Precondition {
     Is(Vec<ETag>),
 }
 
+/// What an archive may come to when it is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Members.
+    pub entries: u64,
+    /// Bytes in all files together.
+    pub bytes: u64,
+}
+
+impl Default for ArchiveLimits {
+    /// More than a large project with all that it depends on; 16 GiB.
+    fn default() -> Self {
+        Self { entries: 100_000, bytes: 16 << 30 }
+    }
+}
+
+/// What an archive came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Members.
+    pub entries: u64,
+    /// Bytes in all files together.
+    pub bytes: u64,
+}
+
 /// A file that was replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -264,6 +289,15 @@ pub enum FileOp {
         /// The new name.
         to: SandboxPath,
     },
+    /// Copy a file, or a directory with all that is in it.
+    Copy {
+        /// What to copy.
+        from: SandboxPath,
+        /// The name of the copy.
+        to: SandboxPath,
+        /// Whether a directory is copied.
+        recursive: bool,
+    },
     /// Set permission bits.
     Chmod {
         /// The file.
@@ -284,9 +318,11 @@ impl FileOp {
     /// Whether the operation changes something.
     pub const fn is_mutation(&self) -> bool {
         match self {
-            Self::Delete { .. } | Self::Move { .. } | Self::Chmod { .. } | Self::Mkdir { .. } => {
-                true
-            }
+            Self::Delete { .. }
+            | Self::Move { .. }
+            | Self::Copy { .. }
+            | Self::Chmod { .. }
+            | Self::Mkdir { .. } => true,
             Self::Stat(_) | Self::List(_) | Self::Page { .. } | Self::Glob { .. } => false,
         }
     }
@@ -299,6 +335,7 @@ impl FileOp {
             Self::Mkdir { .. } => "file.mkdir",
             Self::Delete { .. } => "file.delete",
             Self::Move { .. } => "file.move",
+            Self::Copy { .. } => "file.copy",
             Self::Chmod { .. } => "file.chmod",
             Self::Glob { .. } => "file.glob",
         }
@@ -314,6 +351,7 @@ impl FileOp {
             | Self::Mkdir { path, .. }
             | Self::Delete { path, .. }
             | Self::Chmod { path, .. }
+            | Self::Copy { from: path, .. }
             | Self::Move { from: path, .. } => path,
         }
     }

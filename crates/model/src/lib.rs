@@ -21,8 +21,8 @@ pub use event::{Event, EventKind};
 pub use exec::{ExecProgram, ExecResult, ExecSpec, Outcome, Output, StartFailure, TtySize, Usage};
 pub use failure::{Failure, Retry};
 pub use file::{
-    ETag, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply, Precondition, SandboxPath,
-    Stored,
+    ArchiveLimits, ETag, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply, Precondition,
+    SandboxPath, Stored, Unpacked,
 };
 pub use id::{ExecId, IdError, SandboxId};
 pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};

@@ -53,6 +53,32 @@ pub enum FsOp {
         /// The new name.
         to: String,
     },
+    /// Copy a file under another name, whole or not at all. Modes come along; a symlink is copied
+    /// as one.
+    Copy {
+        /// What to copy.
+        from: String,
+        /// The name of the copy. A file there is replaced by a file, nothing else is.
+        to: String,
+        /// Whether a directory is copied, with all that is in it.
+        recursive: bool,
+    },
+    /// Send what is beneath a directory, or a single file, as a tar archive. Answered with
+    /// `done`, behind which the bytes follow.
+    Pack {
+        /// The directory or file.
+        path: String,
+    },
+    /// Make files beneath a directory, which is made when it is missing, from the plain tar
+    /// archive that follows. Answered with [`Reply::Unpacked`](crate::Reply::Unpacked).
+    Unpack {
+        /// The directory.
+        path: String,
+        /// At most so many members.
+        entries: u64,
+        /// At most so many bytes in all files together.
+        bytes: u64,
+    },
     /// Set permission bits; a symlink is followed.
     Chmod {
         /// The file.

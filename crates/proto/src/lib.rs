@@ -16,6 +16,8 @@
 //! list    open → reply listing → data* (one JSON entry a line) → end
 //! page    open → reply page    → data* (one JSON entry a line) → end
 //! write   open → data* → end   → reply stored
+//! pack    open → reply done    → data* → end
+//! unpack  open → data* → end   → reply unpacked
 //! dial    open → reply dialed  → data ⇄ data → end, end
 //! other   open → reply
 //! ```

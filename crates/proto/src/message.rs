@@ -189,6 +189,13 @@ pub enum Reply {
         /// How many.
         bytes: u64,
     },
+    /// The archive was unpacked.
+    Unpacked {
+        /// How many members it had.
+        entries: u64,
+        /// How many bytes all files have together.
+        bytes: u64,
+    },
     /// The file was replaced.
     Stored {
         /// Its new size in bytes.
@@ -249,6 +256,8 @@ pub enum GuestErrorKind {
     Exists,
     /// The file is not as the precondition says.
     Changed,
+    /// The archive is none, or has what may not be unpacked.
+    Archive,
     /// The directory is not empty.
     NotEmpty,
     /// The file is in use, or a mount is in the way.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, Precondition,
-    SandboxPath, Stored, TtySize, Usage,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome,
+    Precondition, SandboxPath, Stored, TtySize, Unpacked, Usage,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -125,6 +125,26 @@ pub trait Guest: Send + Sync {
         options: WriteOptions,
         body: ByteStream,
     ) -> Result<Stored, Failure>;
+
+    /// What is beneath a directory, or a single file, as a plain tar archive. A stream that fails
+    /// is no whole archive.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe, also by dropping the
+    /// stream.
+    async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure>;
+
+    /// Makes files from a plain tar archive beneath a directory, which is made when it is
+    /// missing. What was unpacked before a failure stays.
+    ///
+    /// *Requires*: nothing; members that would lead elsewhere or are no files are
+    /// [`ArchiveInvalid`](model::Reason::ArchiveInvalid). *Idempotence*: yes, with the same body.
+    /// *Cancellation*: any first part may have been unpacked.
+    async fn unpack(
+        &self,
+        path: &SandboxPath,
+        limits: ArchiveLimits,
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure>;
 
     /// Connects to a TCP port on the sandbox's loopback.
     ///

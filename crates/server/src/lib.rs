@@ -10,6 +10,7 @@
 //! ```
 
 mod auth;
+mod compression;
 mod convert;
 mod envelope;
 mod error;

@@ -27,6 +27,8 @@ fn surface() -> OpenApiRouter<Plane> {
         .routes(routes!(files::write::write, files::read::read, files::delete::delete))
         .routes(routes!(files::list::list))
         .routes(routes!(files::mkdir::mkdir))
+        .routes(routes!(files::copy::copy))
+        .routes(routes!(files::archive::read, files::archive::write))
         .routes(routes!(files::rename::rename))
         .routes(routes!(files::chmod::chmod))
         .routes(routes!(files::stat::stat))

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use archive::walk::read_names;
 use proto::GuestErrorKind;
 use rustix::fs::{AtFlags, FileType, OFlags, statat};
 use rustix::io::Errno;
 
-use super::list::read_names;
 use super::path::{GuestPath, PATH_MAX, Root};
 use super::pattern::Pattern;
 use super::{Answer, over_limit, refusal};
@@ -168,7 +168,7 @@ impl Walk<'_> {
         };
         let read = read_names(&opened, |name, kind| {
             self.visits += 1;
-            let name = String::from_utf8_lossy(name);
+            let name = name.to_string_lossy();
             if wanted(&name) {
                 let kind = if kind == FileType::Unknown { kind_at(&opened, &name) } else { kind };
                 found.push((name.into_owned(), kind));

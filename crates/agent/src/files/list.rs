@@ -2,11 +2,12 @@
 
 use std::collections::BinaryHeap;
 use std::fmt::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use archive::walk::read_names;
 use proto::{Entry, EntryKind, Stamp};
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, fstat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::path::{GuestPath, Root};
@@ -15,9 +16,6 @@ use crate::stream::Stream;
 
 /// Entries of one listing at most, whatever is asked for: their names are held at once.
 const LIST_MAX: u32 = 100_000;
-
-/// Buffer for reading directories.
-const DIR_BUFFER: usize = 16 * 1024;
 
 /// A directory's names, sorted.
 #[derive(Debug)]
@@ -96,23 +94,6 @@ fn describe_at(dir: &OwnedFd, name: &[u8], path: String) -> Result<Entry, Errno>
     Ok(entry)
 }
 
-/// Reads a directory's names, but for `.` and `..`, in no order.
-pub fn read_names(
-    dir: impl AsFd,
-    mut each: impl FnMut(&[u8], FileType) -> bool,
-) -> Result<(), Errno> {
-    let mut buffer = Vec::with_capacity(DIR_BUFFER);
-    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." && !each(name, entry.file_type()) {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// The names of a directory, at most `limit`.
 pub fn names(root: Root<'_>, path: GuestPath, limit: u32) -> Answer<Names> {
     let limit = usize::try_from(limit.min(LIST_MAX)).unwrap_or(0);
@@ -123,7 +104,7 @@ pub fn names(root: Root<'_>, path: GuestPath, limit: u32) -> Answer<Names> {
     read_names(&dir, |name, _| {
         over = names.len() >= limit;
         if !over {
-            names.push(name.to_vec());
+            names.push(name.to_bytes().to_vec());
         }
         !over
     })
@@ -145,6 +126,7 @@ pub fn page(root: Root<'_>, path: GuestPath, limit: u32, after: Option<&[u8]>) -
     let mut first = BinaryHeap::new();
     let mut more = false;
     read_names(&dir, |name, _| {
+        let name = name.to_bytes();
         let behind = after.is_none_or(|after| name > after);
         let fits = first.len() < limit
             || first.peek().is_some_and(|last: &Vec<u8>| name < last.as_slice());

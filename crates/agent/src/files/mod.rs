@@ -2,6 +2,8 @@
 //! whose file-system identity is changed first, so that the kernel decides what the job's user
 //! may do. `connection` calls the functions here.
 
+mod archives;
+mod copy;
 mod delete;
 mod glob;
 mod list;
@@ -93,7 +95,16 @@ pub fn operate(agent: &Arc<Agent>, op: FsOp, stream: &Arc<Stream>) {
         }
         FsOp::Move { from, to } => {
             let (from, to) = (GuestPath::parse(&from)?, GuestPath::parse(&to)?);
-            moving::rename(root, &from, &to).map(|()| Some(Reply::Done))
+            moving::rename(root, (&from, &to), stream).map(|()| Some(Reply::Done))
+        }
+        FsOp::Copy { from, to, recursive } => {
+            let (from, to) = (GuestPath::parse(&from)?, GuestPath::parse(&to)?);
+            copy::copy(root, (&from, &to), recursive, stream).map(|()| Some(Reply::Done))
+        }
+        FsOp::Pack { path } => archives::pack(root, &GuestPath::parse(&path)?, stream),
+        FsOp::Unpack { path, entries, bytes } => {
+            let limits = archive::Limits { entries, bytes };
+            archives::unpack(root, &GuestPath::parse(&path)?, limits, stream)
         }
         FsOp::Chmod { path, mode } => {
             let path = GuestPath::parse(&path)?;

@@ -36,25 +36,11 @@ pub struct TempFile {
 impl TempFile {
     /// Makes an empty file beside the one at `place`.
     pub fn create(place: Place) -> Result<Self, Errno> {
-        let mut random = [0; 8];
-        getrandom(&mut random, GetRandomFlags::empty())?;
-        let temp_name = format!(".stacyvm-{:016x}", u64::from_ne_bytes(random));
+        let temp_name = temp_name()?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&place.dir, &temp_name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Self { place, temp_name, file, in_place: false })
-    }
-
-    pub fn write_all(&self, mut data: &[u8]) -> Result<(), Errno> {
-        while !data.is_empty() {
-            match rustix::io::write(&self.file, data) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(count) => data = &data[count..],
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// Gives the file its mode and its name; what it then is.
@@ -74,6 +60,25 @@ impl TempFile {
         self.in_place = true;
         fstat(&self.file)
     }
+}
+
+/// A name that nobody else uses.
+pub fn temp_name() -> Result<String, Errno> {
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    Ok(format!(".stacyvm-{:016x}", u64::from_ne_bytes(random)))
+}
+
+pub fn write_all(file: &OwnedFd, mut data: &[u8]) -> Result<(), Errno> {
+    while !data.is_empty() {
+        match rustix::io::write(file, data) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => data = &data[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for TempFile {
@@ -129,7 +134,8 @@ impl NewFile {
         loop {
             match stream.wait_inbound() {
                 Inbound::Data(data) => {
-                    self.temp.write_all(&data).map_err(|error| fail(self.path.as_str(), error))?;
+                    write_all(&self.temp.file, &data)
+                        .map_err(|error| fail(self.path.as_str(), error))?;
                     bytes += data.len() as u64;
                     stream.consumed(data.len());
                 }

@@ -2,6 +2,8 @@
 //! namespaces or mounts, which the agent finds in place.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod archives;
+mod attack;
 mod changes;
 mod client;
 mod exec;

@@ -134,6 +134,42 @@ impl Served {
         (reply, lines)
     }
 
+    pub fn pack(&mut self, path: &str) -> Result<Vec<u8>, GuestErrorKind> {
+        let stream = self.client.open(&Request::Fs(FsOp::Pack { path: path.into() }));
+        let reply = self.client.reply(stream);
+        if let Reply::Error(error) = reply {
+            return Err(error.kind);
+        }
+        assert_eq!(reply, Reply::Done);
+        let mut bytes = Vec::new();
+        loop {
+            match self.client.next(stream) {
+                (Kind::Data, data) => {
+                    self.client.grant(stream, data.len());
+                    bytes.extend_from_slice(&data);
+                }
+                (Kind::Reset, payload) => {
+                    let error: proto::GuestError = serde_json::from_slice(&payload).unwrap();
+                    return Err(error.kind);
+                }
+                (kind, _) => {
+                    assert_eq!(kind, Kind::End);
+                    return Ok(bytes);
+                }
+            }
+        }
+    }
+
+    pub fn unpack(&mut self, path: &str, bytes: &[u8]) -> Reply {
+        let op = FsOp::Unpack { path: path.into(), entries: 10_000, bytes: 1 << 30 };
+        let stream = self.client.open(&Request::Fs(op));
+        for chunk in bytes.chunks(200_000) {
+            self.client.send(Kind::Data, stream, chunk);
+        }
+        self.client.send(Kind::End, stream, b"");
+        self.client.reply(stream)
+    }
+
     pub fn glob(&mut self, pattern: &str) -> Vec<String> {
         self.lines(FsOp::Glob { pattern: pattern.into(), limit: 1000 })
     }

@@ -4,14 +4,25 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures::stream::{Stream, StreamExt, TryStream};
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use reqwest::{Method, Response};
 
-use crate::file::{ChmodRequest, FileInfo, MkdirRequest, MoveRequest, Written};
+use crate::file::{
+    ArchiveFormat, ChmodRequest, CopyRequest, FileInfo, MkdirRequest, MoveRequest, Unpacked,
+    Written,
+};
 use crate::paths::NEXT_CURSOR;
 use crate::sandbox::Status;
 
 use super::{ANSWER_TIMEOUT, Client, ClientError, decode};
+
+/// Bytes as they come.
+pub type FileStream = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>;
+
+fn file_stream(response: Response) -> FileStream {
+    let failed = |source: reqwest::Error| ClientError::Transport(source.without_url());
+    Box::pin(response.bytes_stream().map(move |part| part.map_err(failed)))
+}
 
 /// What must hold of a file for it to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +83,9 @@ impl Client {
     }
 
     /// A file's bytes as they come.
-    pub async fn read_file(
-        &self,
-        id: &str,
-        path: &str,
-    ) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>, ClientError> {
+    pub async fn read_file(&self, id: &str, path: &str) -> Result<FileStream, ClientError> {
         let url = self.url(&["sandboxes", id, "files"], &[("path", path)]);
-        let response = self.send(self.request(Method::GET, url)).await?;
-        let bytes = response.bytes_stream();
-        Ok(Box::pin(
-            bytes.map(|part| part.map_err(|source| ClientError::Transport(source.without_url()))),
-        ))
+        Ok(file_stream(self.send(self.request(Method::GET, url)).await?))
     }
 
     /// Removes a file, or a directory with all that is in it if `recursive`.
@@ -127,6 +130,55 @@ impl Client {
         request: &MkdirRequest,
     ) -> Result<Status, ClientError> {
         self.post(self.url(&["sandboxes", id, "files", "mkdir"], &[]), request).await
+    }
+
+    /// Copies a file, or a directory with all that is in it if `recursive`.
+    pub async fn copy_file(
+        &self,
+        id: &str,
+        (from, to): (&str, &str),
+        recursive: bool,
+    ) -> Result<Status, ClientError> {
+        let request = CopyRequest {
+            from: Some(from.to_owned()),
+            to: Some(to.to_owned()),
+            recursive: Some(recursive),
+        };
+        let url = self.url(&["sandboxes", id, "files", "copy"], &[]);
+        decode(self.send(self.request(Method::POST, url).json(&request)).await?).await
+    }
+
+    /// What is beneath a directory, or a single file, as an archive. A stream that fails is no
+    /// whole archive.
+    pub async fn read_archive(
+        &self,
+        id: &str,
+        path: &str,
+        format: ArchiveFormat,
+    ) -> Result<FileStream, ClientError> {
+        let query = [("path", path), ("format", format.word())];
+        let url = self.url(&["sandboxes", id, "files", "archive"], &query);
+        Ok(file_stream(self.send(self.request(Method::GET, url)).await?))
+    }
+
+    /// Makes files beneath a directory from an archive. What was unpacked before a failure stays.
+    pub async fn write_archive<S>(
+        &self,
+        id: &str,
+        (path, format): (&str, ArchiveFormat),
+        body: S,
+    ) -> Result<Unpacked, ClientError>
+    where
+        S: TryStream + Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        Bytes: From<S::Ok>,
+    {
+        let query = [("path", path), ("format", format.word())];
+        let request = self
+            .request(Method::POST, self.url(&["sandboxes", id, "files", "archive"], &query))
+            .header(CONTENT_TYPE, format.media_type())
+            .body(reqwest::Body::wrap_stream(body));
+        decode(self.send(request).await?).await
     }
 
     /// Describes one file.

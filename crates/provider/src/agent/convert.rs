@@ -58,6 +58,7 @@ pub fn guest_error(error: GuestError) -> Failure {
         }
         GuestErrorKind::Exists => Reason::FileExists,
         GuestErrorKind::Changed => Reason::FileChanged,
+        GuestErrorKind::Archive => Reason::ArchiveInvalid,
         GuestErrorKind::NotEmpty => Reason::DirectoryNotEmpty,
         GuestErrorKind::Busy => Reason::FileBusy,
         GuestErrorKind::ConnectionRefused => Reason::PortClosed,
@@ -181,6 +182,9 @@ pub fn fs_op(op: &FileOp) -> FsOp {
             FsOp::Delete { path: path.to_string(), recursive: *recursive }
         }
         FileOp::Move { from, to } => FsOp::Move { from: from.to_string(), to: to.to_string() },
+        FileOp::Copy { from, to, recursive } => {
+            FsOp::Copy { from: from.to_string(), to: to.to_string(), recursive: *recursive }
+        }
         FileOp::Chmod { path, mode } => FsOp::Chmod { path: path.to_string(), mode: mode.bits() },
         FileOp::Glob { pattern, limit } => {
             FsOp::Glob { pattern: pattern.to_string(), limit: *limit }

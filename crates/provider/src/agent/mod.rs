@@ -18,10 +18,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileOp, FilePage, FileReply, Reason, SandboxPath, Stored,
-    TtySize,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileInfo, FileOp, FilePage, FileReply, Reason,
+    SandboxPath, Stored, TtySize, Unpacked,
 };
-use proto::{Kind, Reply, Request};
+use proto::{FsOp, Kind, Reply, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::guest::{
@@ -322,6 +322,29 @@ impl Guest for AgentGuest {
             return Err(convert::protocol_broken("a stored file"));
         };
         Ok(Stored { bytes, etag: etag.parse().ok() })
+    }
+
+    async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure> {
+        let request = Request::Fs(FsOp::Pack { path: path.to_string() });
+        let channel = self.link.request(&request)?;
+        let Reply::Done = channel.reply(REPLY_DEADLINE).await? else {
+            return Err(convert::protocol_broken("an archive"));
+        };
+        Ok(data(Arc::new(channel)))
+    }
+
+    async fn unpack(
+        &self,
+        path: &SandboxPath,
+        limits: ArchiveLimits,
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let ArchiveLimits { entries, bytes } = limits;
+        let request = Request::Fs(FsOp::Unpack { path: path.to_string(), entries, bytes });
+        let Reply::Unpacked { entries, bytes } = self.send(&request, body).await? else {
+            return Err(convert::protocol_broken("an unpacked archive"));
+        };
+        Ok(Unpacked { entries, bytes })
     }
 
     async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use model::{
-    ETag, Failure, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply, Precondition, Reason,
-    SandboxPath, Stored, Timestamp,
+    ArchiveLimits, ETag, Failure, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply,
+    Precondition, Reason, SandboxPath, Stored, Timestamp, Unpacked,
 };
 
 use crate::guest::WriteOptions;
@@ -214,6 +214,10 @@ impl Files {
                 }
                 Ok(FileReply::Done)
             }
+            FileOp::Copy { to, recursive, .. } => {
+                self.copy(&path, &normal(to.as_str()), *recursive)?;
+                Ok(FileReply::Done)
+            }
             FileOp::Delete { recursive, .. } => {
                 self.node(&path)?;
                 if self.beneath(&path).next().is_some() && !recursive {
@@ -240,6 +244,91 @@ impl Files {
                 Ok(FileReply::Done)
             }
         }
+    }
+
+    /// Files and directories alone: the double has nothing else.
+    pub(super) fn unpack(
+        &mut self,
+        path: &str,
+        limits: ArchiveLimits,
+        mut bytes: &[u8],
+    ) -> Result<Unpacked, Failure> {
+        let base = normal(path);
+        self.mkdir(&base, None, true)?;
+        let invalid =
+            |error: archive::Error| Failure::new(Reason::ArchiveInvalid, error.to_string());
+        let mut reader = archive::Reader::new(&mut bytes);
+        let mut done = Unpacked::default();
+        while let Some(member) = reader.next_member().map_err(invalid)? {
+            let mut contents = Vec::new();
+            loop {
+                let more = reader.contents().map_err(invalid)?;
+                let count = more.len();
+                if count == 0 {
+                    break;
+                }
+                contents.extend_from_slice(more);
+                reader.consume(count);
+            }
+            let name = String::from_utf8_lossy(&member.path).into_owned();
+            if name.starts_with('/') || name.split('/').any(|part| part == "..") {
+                let words = "archive: its path is absolute, or has a `..` in it";
+                return Err(failure(Reason::ArchiveInvalid, words, &name));
+            }
+            done.entries += 1;
+            done.bytes += member.size;
+            if done.entries > limits.entries {
+                let over = failure(Reason::TooLarge, "too many members", &name);
+                let max = i64::try_from(limits.entries).unwrap_or(i64::MAX);
+                return Err(over.detail("limit", "entries").detail("max", max));
+            }
+            let path = normal(&format!("{base}/{name}"));
+            self.make_parents(&path)?;
+            let contents = (member.kind == archive::Kind::File).then(|| Bytes::from(contents));
+            let mode = FileMode::from_bits(member.mode & 0o777);
+            self.0.insert(path, Node { contents, mode, version: version() });
+        }
+        Ok(done)
+    }
+
+    fn copy(&mut self, from: &str, to: &str, recursive: bool) -> Result<(), Failure> {
+        let node = Node { version: version(), ..self.node(from)?.clone() };
+        let directory = node.contents.is_none();
+        if directory && !recursive {
+            return Err(failure(Reason::IsADirectory, "it is a directory", from));
+        }
+        let prefix = format!("{}/", from.trim_end_matches('/'));
+        if directory && format!("{to}/").starts_with(&prefix) {
+            return Err(failure(Reason::PathInvalid, "it is inside of what is copied", to));
+        }
+        if !self.is_directory(parent(to)) {
+            return Err(missing(parent(to)));
+        }
+        if self.0.get(to).is_some_and(|there| directory || there.contents.is_none()) {
+            return Err(failure(Reason::FileExists, "it exists", to));
+        }
+        let copies: Vec<_> = self
+            .beneath(from)
+            .map(|(name, node)| (format!("{to}/{}", &name[prefix.len()..]), node.clone()))
+            .collect();
+        self.0.insert(to.to_owned(), node);
+        self.0.extend(copies);
+        Ok(())
+    }
+
+    /// What is beneath a directory, or the file itself: relative paths, contents and modes.
+    pub(super) fn tree(&self, path: &str) -> Result<Vec<(String, Option<Bytes>, u32)>, Failure> {
+        let path = normal(path);
+        let node = self.node(&path)?;
+        if node.contents.is_some() {
+            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+            return Ok(vec![(name, node.contents.clone(), node.mode.bits())]);
+        }
+        let skip = path.trim_end_matches('/').len() + 1;
+        let of = self.beneath(&path);
+        Ok(of
+            .map(|(name, node)| (name[skip..].to_owned(), node.contents.clone(), node.mode.bits()))
+            .collect())
     }
 
     fn list(&self, path: &str) -> Result<Vec<FileInfo>, Failure> {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath, Stored,
-    TtySize,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources,
+    SandboxPath, Stored, TtySize, Unpacked,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -358,6 +358,30 @@ impl Guest for MemoryGuest {
         let chunks: Vec<Bytes> = body.try_collect().await?;
         self.alive()?;
         self.runtime.files().write(path, &options, Bytes::from(chunks.concat()))
+    }
+
+    async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure> {
+        self.alive()?;
+        let tree = self.runtime.files().tree(path.as_str())?;
+        let mut chunks: Vec<Result<Bytes, Failure>> = tree
+            .into_iter()
+            .map(|(path, contents, mode)| {
+                Ok(archive::encode(&path, mode, contents.as_deref()).into())
+            })
+            .collect();
+        chunks.push(Ok(Bytes::copy_from_slice(&archive::end())));
+        Ok(stream::iter(chunks).boxed())
+    }
+
+    async fn unpack(
+        &self,
+        path: &SandboxPath,
+        limits: ArchiveLimits,
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let chunks: Vec<Bytes> = body.try_collect().await?;
+        self.alive()?;
+        self.runtime.files().unpack(path.as_str(), limits, &chunks.concat())
     }
 
     async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
+mod archives;
 mod auth;
 mod connection;
 mod errors;

@@ -1,6 +1,8 @@
 //! Routes of files in a sandbox.
 
+pub(crate) mod archive;
 pub(crate) mod chmod;
+pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod glob;
 pub(crate) mod list;
