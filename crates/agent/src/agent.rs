@@ -12,7 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::console::Console;
 use crate::dial::DIALS_MAX;
 use crate::exec::Registry;
-use crate::files::FILE_TASKS_MAX;
+use crate::files::{FILE_TASKS_MAX, WATCHES_MAX};
 use crate::supervisor::Supervisor;
 use crate::sys::Identity;
 use crate::task::Slots;
@@ -33,6 +33,7 @@ pub struct Agent {
     pub(crate) console: Console,
     pub(crate) supervisor: Supervisor,
     pub(crate) file_tasks: Arc<Slots>,
+    pub(crate) watches: Arc<Slots>,
     pub(crate) dials: Arc<Slots>,
     links: AtomicU64,
 }
@@ -68,6 +69,7 @@ impl Agent {
             console: Console::new(),
             supervisor: Supervisor::new()?,
             file_tasks: Slots::new(FILE_TASKS_MAX),
+            watches: Slots::new(WATCHES_MAX),
             dials: Slots::new(DIALS_MAX),
             links: AtomicU64::new(1),
             config,

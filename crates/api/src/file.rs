@@ -165,6 +165,34 @@ impl ArchiveFormat {
     }
 }
 
+/// A line that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GrepLine {
+    /// The file's absolute path.
+    pub path: String,
+    /// The line's number, from 1.
+    pub line: u64,
+    /// The byte at which the match begins, from 1.
+    pub column: u64,
+    /// The line, or its first 4 KiB.
+    pub text: String,
+}
+
+/// Something that happened to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileEvent {
+    /// `created`, `modified`, `deleted`, `moved`, `attrib`, or `overflow` when events were lost.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The file's absolute path; the new one of a file that was moved.
+    pub path: String,
+    /// The old path of a file that was moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
 /// That a file was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Written {

@@ -21,8 +21,8 @@ pub use error::ErrorBody;
 pub use event::Event;
 pub use exec::{Encoding, ExecExit, ExecLine, ExecRequest, ExecResult, Usage};
 pub use file::{
-    ArchiveFormat, ChmodRequest, CopyRequest, FileInfo, MkdirRequest, MoveRequest, Unpacked,
-    WriteRequest, Written,
+    ArchiveFormat, ChmodRequest, CopyRequest, FileEvent, FileInfo, GrepLine, MkdirRequest,
+    MoveRequest, Unpacked, WriteRequest, Written,
 };
 pub use provider::{Provider, ProviderDetail};
 pub use sandbox::{

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use model::{
-    ArchiveLimits, Clock, Event, ExecId, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox,
-    SandboxId, SandboxPath, Stored, Timestamp, Unpacked,
+    ArchiveLimits, Clock, Event, ExecId, ExecResult, Failure, FileEvent, FileInfo, FileOp,
+    FileReply, Sandbox, SandboxId, SandboxPath, Stored, Timestamp, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Provider, WriteOptions};
 use store::Store;
@@ -218,6 +219,17 @@ impl Engine {
         path: &SandboxPath,
     ) -> Result<ByteStream, Failure> {
         self.plane.op("file.pack", caller, Some(id), self.plane.pack(id, path)).await
+    }
+
+    /// What happens to a file, or in a directory, for as long as the stream is read.
+    pub async fn watch_files(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        (path, recursive): (&SandboxPath, bool),
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        let watch = self.plane.watch_files(id, path, recursive);
+        self.plane.op("file.watch", caller, Some(id), watch).await
     }
 
     /// Makes files from a plain tar archive beneath a directory.

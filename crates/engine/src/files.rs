@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use model::{
-    ArchiveLimits, EventKind, Failure, FileInfo, FileOp, FileReply, Reason, Sandbox, SandboxId,
-    SandboxPath, Stats, Stored, Timestamp, Unpacked,
+    ArchiveLimits, EventKind, Failure, FileEvent, FileInfo, FileOp, FileReply, Grep, Reason,
+    Sandbox, SandboxId, SandboxPath, Stats, Stored, Timestamp, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Guest, WriteOptions};
 use store::AuditEntry;
@@ -79,7 +80,8 @@ impl Plane {
         let result = self.guest(&row).await?.fs(&op).await;
         let detail = match &op {
             FileOp::Move { from, to } | FileOp::Copy { from, to, .. } => format!("{from} -> {to}"),
-            FileOp::Stat(path)
+            FileOp::Grep(Grep { path, .. })
+            | FileOp::Stat(path)
             | FileOp::List(path)
             | FileOp::Glob { pattern: path, .. }
             | FileOp::Page { path, .. }
@@ -130,6 +132,21 @@ impl Plane {
         let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
             let path = path.clone();
             Box::pin(async move { guest.pack(&path).await })
+        };
+        self.notice(&row, self.ask(&row, &call).await)
+    }
+
+    pub(crate) async fn watch_files(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        let row = self.at_work(id).await?;
+        let path = path.clone();
+        let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+            let path = path.clone();
+            Box::pin(async move { guest.watch_files(&path, recursive).await })
         };
         self.notice(&row, self.ask(&row, &call).await)
     }

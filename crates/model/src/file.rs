@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::clock::Timestamp;
 use crate::failure::Failure;
+use crate::search::{Grep, GrepResult};
 
 /// The longest path in bytes: the kernel's own limit.
 pub const PATH_BYTES_MAX: usize = 4095;
@@ -298,6 +299,8 @@ pub enum FileOp {
         /// Whether a directory is copied.
         recursive: bool,
     },
+    /// Find lines in files.
+    Grep(Grep),
     /// Set permission bits.
     Chmod {
         /// The file.
@@ -323,7 +326,11 @@ impl FileOp {
             | Self::Copy { .. }
             | Self::Chmod { .. }
             | Self::Mkdir { .. } => true,
-            Self::Stat(_) | Self::List(_) | Self::Page { .. } | Self::Glob { .. } => false,
+            Self::Stat(_)
+            | Self::List(_)
+            | Self::Page { .. }
+            | Self::Grep(_)
+            | Self::Glob { .. } => false,
         }
     }
 
@@ -338,6 +345,7 @@ impl FileOp {
             Self::Copy { .. } => "file.copy",
             Self::Chmod { .. } => "file.chmod",
             Self::Glob { .. } => "file.glob",
+            Self::Grep(_) => "file.grep",
         }
     }
 
@@ -351,6 +359,7 @@ impl FileOp {
             | Self::Mkdir { path, .. }
             | Self::Delete { path, .. }
             | Self::Chmod { path, .. }
+            | Self::Grep(Grep { path, .. })
             | Self::Copy { from: path, .. }
             | Self::Move { from: path, .. } => path,
         }
@@ -370,6 +379,8 @@ pub enum FileReply {
     Page(FilePage),
     /// To a glob, sorted.
     Paths(Vec<String>),
+    /// To a grep.
+    Lines(GrepResult),
 }
 
 /// A part of what a directory holds.
@@ -400,6 +411,11 @@ impl FileReply {
     /// The answer to a page.
     pub fn page(self) -> Result<FilePage, WrongReply> {
         if let Self::Page(page) = self { Ok(page) } else { Err(WrongReply) }
+    }
+
+    /// The answer to a grep.
+    pub fn lines(self) -> Result<GrepResult, WrongReply> {
+        if let Self::Lines(lines) = self { Ok(lines) } else { Err(WrongReply) }
     }
 
     /// The answer to a glob.

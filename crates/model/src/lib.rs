@@ -14,6 +14,7 @@ pub mod id;
 pub mod phase;
 pub mod reason;
 pub mod sandbox;
+pub mod search;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use duration::{DurationError, format_duration, parse_duration};
@@ -28,3 +29,4 @@ pub use id::{ExecId, IdError, SandboxId};
 pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};
 pub use reason::{Code, Reason};
 pub use sandbox::{Resources, Sandbox, SandboxName, Stats};
+pub use search::{FileChange, FileEvent, Grep, GrepLine, GrepResult};

@@ -79,6 +79,30 @@ pub enum FsOp {
         /// At most so many bytes in all files together.
         bytes: u64,
     },
+    /// Find lines that match. Answered with a listing, one [`Found`] a line.
+    Grep {
+        /// The file or directory.
+        path: String,
+        /// A regular expression, for one line.
+        pattern: String,
+        /// Whether directories in the directory are searched too.
+        recursive: bool,
+        /// Whether letters match in either case.
+        ignore_case: bool,
+        /// At most so many lines; more end the listing with [`Found::Truncated`].
+        limit: u32,
+        /// A pattern for the names of files that are searched.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        names: Option<String>,
+    },
+    /// Follow what happens to a file, or in a directory. Answered with a listing without end, one
+    /// [`FileEvent`] a line.
+    Watch {
+        /// The file or directory.
+        path: String,
+        /// Whether directories in the directory are followed too.
+        recursive: bool,
+    },
     /// Set permission bits; a symlink is followed.
     Chmod {
         /// The file.
@@ -108,6 +132,58 @@ pub enum Precondition {
         /// As in [`Entry::etag`].
         etags: Vec<String>,
     },
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(tag = "found", rename_all = "snake_case")]
+pub enum Found {
+    /// A line.
+    Line {
+        /// The file.
+        path: String,
+        /// The line's number, from 1.
+        line: u64,
+        /// The byte at which the match begins, from 1.
+        column: u64,
+        /// The line, or its beginning.
+        text: String,
+    },
+    /// There is more.
+    Truncated,
+}
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileChange {
+    /// It appeared.
+    Created,
+    /// Its contents changed.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// It has another name.
+    Moved,
+    /// Its mode, owner or times changed.
+    Attrib,
+    /// Something happened that was not seen: too much at once.
+    Overflow,
+}
+
+/// Something that happened to a file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct FileEvent {
+    /// What.
+    #[serde(rename = "type")]
+    pub change: FileChange,
+    /// The file, by its new name if it was moved.
+    pub path: String,
+    /// The old name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Whether it is a directory.
+    pub is_dir: bool,
 }
 
 /// What a directory entry is.

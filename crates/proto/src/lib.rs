@@ -34,7 +34,7 @@ pub use exec::{
     ExecExit, ExecInfo, ExecStart, Outcome, Program, StartFailure, Stdin, TtySize, Usage,
 };
 pub use frame::{FrameError, HEADER_LEN, Header, INITIAL_WINDOW, Kind, MAX_PAYLOAD};
-pub use fs::{Entry, EntryKind, FsOp, Precondition, Stamp};
+pub use fs::{Entry, EntryKind, FileChange, FileEvent, Found, FsOp, Precondition, Stamp};
 pub use message::{AgentConfig, GuestError, GuestErrorKind, Hello, Reply, Request};
 
 /// The newest protocol generation that this build speaks.

@@ -256,6 +256,8 @@ pub enum GuestErrorKind {
     Exists,
     /// The file is not as the precondition says.
     Changed,
+    /// The pattern is none.
+    Pattern,
     /// The archive is none, or has what may not be unpacked.
     Archive,
     /// The directory is not empty.

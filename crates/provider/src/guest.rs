@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::{
-    ArchiveLimits, ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome,
-    Precondition, SandboxPath, Stored, TtySize, Unpacked, Usage,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileEvent, FileInfo, FileMode, FileOp, FileReply,
+    Outcome, Precondition, SandboxPath, Stored, TtySize, Unpacked, Usage,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -132,6 +132,17 @@ pub trait Guest: Send + Sync {
     /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe, also by dropping the
     /// stream.
     async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure>;
+
+    /// What happens to a file, or in a directory, from the moment on at which this returns.
+    ///
+    /// *Requires*: nothing; too many directories are [`TooLarge`](model::Reason::TooLarge).
+    /// *Idempotence*: yes, any number may watch. *Cancellation*: safe, also by dropping the
+    /// stream.
+    async fn watch_files(
+        &self,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure>;
 
     /// Makes files from a plain tar archive beneath a directory, which is made when it is
     /// missing. What was unpacked before a failure stays.

@@ -208,6 +208,18 @@ pub(crate) fn file_info(info: FileInfo) -> api::FileInfo {
     }
 }
 
+/// A found line as clients see it.
+pub(crate) fn grep_line(line: model::GrepLine) -> api::GrepLine {
+    let model::GrepLine { path, line, column, text } = line;
+    api::GrepLine { path, line, column, text }
+}
+
+/// Something that happened to a file as clients see it.
+pub(crate) fn file_event(event: model::FileEvent) -> api::FileEvent {
+    let kind = event.change.word().to_owned();
+    api::FileEvent { kind, path: event.path, from: event.from, is_dir: event.is_dir }
+}
+
 /// A provider as clients see it.
 pub(crate) fn provider(report: &ProviderReport) -> api::Provider {
     api::Provider {

@@ -81,6 +81,7 @@ impl Origins {
             .expose_headers([
                 HeaderName::from_static("x-request-id"),
                 HeaderName::from_static("x-next-cursor"),
+                HeaderName::from_static("x-truncated"),
                 CONTENT_TYPE,
                 ETAG,
             ]);

@@ -29,6 +29,8 @@ fn surface() -> OpenApiRouter<Plane> {
         .routes(routes!(files::mkdir::mkdir))
         .routes(routes!(files::copy::copy))
         .routes(routes!(files::archive::read, files::archive::write))
+        .routes(routes!(files::grep::grep))
+        .routes(routes!(files::watch::watch))
         .routes(routes!(files::rename::rename))
         .routes(routes!(files::chmod::chmod))
         .routes(routes!(files::stat::stat))

@@ -1,4 +1,4 @@
-//! Making directories.
+//! Making directories, for their own sake and on the way to a file. It replaces nothing.
 
 use proto::GuestErrorKind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmodat, mkdirat, statat};

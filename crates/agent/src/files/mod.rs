@@ -6,6 +6,7 @@ mod archives;
 mod copy;
 mod delete;
 mod glob;
+mod grep;
 mod list;
 mod mkdir;
 mod moving;
@@ -13,6 +14,7 @@ mod path;
 mod pattern;
 mod read;
 mod replace;
+mod watch;
 
 use std::sync::Arc;
 
@@ -21,13 +23,17 @@ use rustix::io::Errno;
 
 use crate::agent::Agent;
 use crate::stream::Stream;
-use crate::{sys, task};
+use crate::sys;
+use crate::task::{self, Slots};
 
 use path::{GuestPath, Root};
 use replace::NewFile;
 
 /// File operations at once: disks gain nothing from more, and each has a thread and a buffer.
 pub const FILE_TASKS_MAX: usize = 64;
+
+/// Watches at once, each of which has a thread for as long as its caller stays.
+pub const WATCHES_MAX: usize = 32;
 
 /// The largest mode: permission bits, set-id bits, sticky bit.
 const MODE_MAX: u32 = 0o7777;
@@ -62,7 +68,26 @@ pub struct Range {
 
 /// Performs an operation and answers it.
 pub fn operate(agent: &Arc<Agent>, op: FsOp, stream: &Arc<Stream>) {
-    as_the_job(agent, stream, move |root, stream| match op {
+    let slots = match op {
+        FsOp::Watch { .. } => &agent.watches,
+        FsOp::Stat { .. }
+        | FsOp::List { .. }
+        | FsOp::Page { .. }
+        | FsOp::Mkdir { .. }
+        | FsOp::Delete { .. }
+        | FsOp::Move { .. }
+        | FsOp::Copy { .. }
+        | FsOp::Pack { .. }
+        | FsOp::Unpack { .. }
+        | FsOp::Grep { .. }
+        | FsOp::Chmod { .. }
+        | FsOp::Glob { .. } => &agent.file_tasks,
+    };
+    as_the_job((agent, slots), stream, move |root, stream| perform(op, root, stream));
+}
+
+fn perform(op: FsOp, root: Root<'_>, stream: &Arc<Stream>) -> Answer<Option<Reply>> {
+    match op {
         FsOp::Stat { path } => {
             let path = GuestPath::parse(&path)?;
             list::describe(root, &path).map(|entry| Some(Reply::Entry(entry)))
@@ -110,12 +135,22 @@ pub fn operate(agent: &Arc<Agent>, op: FsOp, stream: &Arc<Stream>) {
             let path = GuestPath::parse(&path)?;
             replace::chmod(root, &path, check_mode(mode)?).map(|()| Some(Reply::Done))
         }
-    });
+        FsOp::Grep { path, pattern, recursive, ignore_case, limit, names } => {
+            let search = grep::Search { pattern, recursive, ignore_case, limit, names };
+            let found = grep::grep(root, &GuestPath::parse(&path)?, &search, stream)?;
+            let lines = found.iter().filter_map(|found| serde_json::to_vec(found).ok());
+            send_lines(stream, &Reply::Listing, lines);
+            Ok(None)
+        }
+        FsOp::Watch { path, recursive } => {
+            watch::watch(root, &GuestPath::parse(&path)?, recursive, stream)
+        }
+    }
 }
 
 /// Sends a file.
 pub fn read(agent: &Arc<Agent>, path: String, range: Range, stream: &Arc<Stream>) {
-    as_the_job(agent, stream, move |root, stream| {
+    as_the_job((agent, &agent.file_tasks), stream, move |root, stream| {
         let file = read::open(root, &GuestPath::parse(&path)?)?;
         file.send(range, stream)?;
         Ok(None)
@@ -124,7 +159,7 @@ pub fn read(agent: &Arc<Agent>, path: String, range: Range, stream: &Arc<Stream>
 
 /// Replaces a file by what the stream brings.
 pub fn write(agent: &Arc<Agent>, new: NewContents, stream: &Arc<Stream>) {
-    as_the_job(agent, stream, move |root, stream| {
+    as_the_job((agent, &agent.file_tasks), stream, move |root, stream| {
         let mode = new.mode.map(check_mode).transpose()?;
         let path = GuestPath::parse(&new.path)?;
         let file = NewFile::create(root, &path, new.parents, new.only)?;
@@ -152,12 +187,12 @@ fn check_mode(mode: u32) -> Answer<u32> {
 /// Runs an operation as the job's user. An operation that returns no reply has dealt with its
 /// stream to the end.
 fn as_the_job(
-    agent: &Arc<Agent>,
+    (agent, slots): (&Arc<Agent>, &Arc<Slots>),
     stream: &Arc<Stream>,
     operation: impl FnOnce(Root<'_>, &Arc<Stream>) -> Answer<Option<Reply>> + Send + 'static,
 ) {
     let for_task = Arc::clone(agent);
-    task::spawn(&agent.file_tasks, stream, move |stream| {
+    task::spawn(slots, stream, move |stream| {
         let agent = for_task;
         let became = agent.identity.map_or(Ok(()), sys::become_file_user);
         let answer = match became {

@@ -10,5 +10,6 @@ mod exec;
 mod files;
 mod harness;
 mod kill;
+mod search;
 mod served;
 mod wire;

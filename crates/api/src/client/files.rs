@@ -8,16 +8,20 @@ use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, Response};
 
 use crate::file::{
-    ArchiveFormat, ChmodRequest, CopyRequest, FileInfo, MkdirRequest, MoveRequest, Unpacked,
-    Written,
+    ArchiveFormat, ChmodRequest, CopyRequest, FileEvent, FileInfo, GrepLine, MkdirRequest,
+    MoveRequest, Unpacked, Written,
 };
-use crate::paths::NEXT_CURSOR;
+use crate::paths::{NEXT_CURSOR, TRUNCATED};
 use crate::sandbox::Status;
 
+use super::lines::lines;
 use super::{ANSWER_TIMEOUT, Client, ClientError, decode};
 
 /// Bytes as they come.
 pub type FileStream = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>;
+
+/// What happens to files, as it happens.
+pub type FileEventStream = Pin<Box<dyn Stream<Item = Result<FileEvent, ClientError>> + Send>>;
 
 fn file_stream(response: Response) -> FileStream {
     let failed = |source: reqwest::Error| ClientError::Transport(source.without_url());
@@ -179,6 +183,43 @@ impl Client {
             .header(CONTENT_TYPE, format.media_type())
             .body(reqwest::Body::wrap_stream(body));
         decode(self.send(request).await?).await
+    }
+
+    /// Lines that match a regular expression in the files beneath a directory, or in one file, and
+    /// whether there are more.
+    pub async fn grep_files(
+        &self,
+        id: &str,
+        path: &str,
+        pattern: &str,
+    ) -> Result<(Vec<GrepLine>, bool), ClientError> {
+        let query = [("path", path), ("pattern", pattern)];
+        let url = self.url(&["sandboxes", id, "files", "grep"], &query);
+        let response = self.send(self.request(Method::GET, url).timeout(ANSWER_TIMEOUT)).await?;
+        let truncated = response.headers().contains_key(TRUNCATED);
+        Ok((decode(response).await?, truncated))
+    }
+
+    /// What happens to a file, or in a directory, from now on.
+    pub async fn watch_files(
+        &self,
+        id: &str,
+        path: &str,
+        recursive: bool,
+    ) -> Result<FileEventStream, ClientError> {
+        let recursive = if recursive { "true" } else { "false" };
+        let query = [("path", path), ("recursive", recursive)];
+        let url = self.url(&["sandboxes", id, "files", "watch"], &query);
+        let response = self.send(self.request(Method::GET, url)).await?;
+        let events = lines(response.bytes_stream()).filter_map(|line| {
+            std::future::ready(match line {
+                Ok(line) => line
+                    .strip_prefix(b"data: ")
+                    .map(|data| serde_json::from_slice(data).map_err(ClientError::Answer)),
+                Err(error) => Some(Err(error)),
+            })
+        });
+        Ok(Box::pin(events))
     }
 
     /// Describes one file.

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::{ApiError, ClientError};
 pub use exec::{ExecChunk, ExecStream};
-pub use files::{FileStream, WriteIf};
+pub use files::{FileEventStream, FileStream, WriteIf};
 pub use system::EventStream;
 
 use crate::error::ErrorBody;

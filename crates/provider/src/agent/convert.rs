@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use model::file::NAME_BYTES_MAX;
 use model::{
-    ExecProgram, ExecSpec, Failure, FileInfo, FileKind, FileMode, FileOp, Outcome, Precondition,
-    Reason, StartFailure, Timestamp, TtySize, Usage,
+    ExecProgram, ExecSpec, Failure, FileChange, FileEvent, FileInfo, FileKind, FileMode, FileOp,
+    GrepLine, GrepResult, Outcome, Precondition, Reason, StartFailure, Timestamp, TtySize, Usage,
 };
-use proto::{Entry, EntryKind, ExecStart, FsOp, GuestError, GuestErrorKind, Program, Stdin};
+use proto::{Entry, EntryKind, ExecStart, Found, FsOp, GuestError, GuestErrorKind, Program, Stdin};
 
 use crate::guest::{ExecExit, ExecStatus, Offsets};
 
@@ -46,6 +46,11 @@ pub fn reset(payload: &[u8]) -> Failure {
 /// A guest's error as a failure.
 pub fn guest_error(error: GuestError) -> Failure {
     let reason = match error.kind {
+        GuestErrorKind::Pattern => {
+            let problem = bounded(error.message);
+            let problem = problem.strip_prefix("pattern: ").unwrap_or(&problem);
+            return Failure::invalid_field("pattern", problem);
+        }
         GuestErrorKind::NotFound => Reason::FileNotFound,
         GuestErrorKind::NotADirectory => Reason::NotADirectory,
         GuestErrorKind::IsADirectory => Reason::IsADirectory,
@@ -185,6 +190,14 @@ pub fn fs_op(op: &FileOp) -> FsOp {
         FileOp::Copy { from, to, recursive } => {
             FsOp::Copy { from: from.to_string(), to: to.to_string(), recursive: *recursive }
         }
+        FileOp::Grep(grep) => FsOp::Grep {
+            path: grep.path.to_string(),
+            pattern: grep.pattern.clone(),
+            recursive: grep.recursive,
+            ignore_case: grep.ignore_case,
+            limit: grep.limit,
+            names: grep.names.clone(),
+        },
         FileOp::Chmod { path, mode } => FsOp::Chmod { path: path.to_string(), mode: mode.bits() },
         FileOp::Glob { pattern, limit } => {
             FsOp::Glob { pattern: pattern.to_string(), limit: *limit }
@@ -211,6 +224,34 @@ pub fn next_name(next: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Failure> {
         }
         Some(_) | None => Ok(next),
     }
+}
+
+/// What a search found.
+pub fn grep_result(found: Vec<Found>) -> GrepResult {
+    let mut result = GrepResult::default();
+    for one in found {
+        match one {
+            Found::Line { path, line, column, text } => {
+                result.lines.push(GrepLine { path, line, column, text });
+            }
+            Found::Truncated => result.truncated = true,
+        }
+    }
+    result
+}
+
+/// Something that happened to a file.
+pub fn file_event(event: proto::FileEvent) -> FileEvent {
+    let proto::FileEvent { change, path, from, is_dir } = event;
+    let change = match change {
+        proto::FileChange::Created => FileChange::Created,
+        proto::FileChange::Modified => FileChange::Modified,
+        proto::FileChange::Deleted => FileChange::Deleted,
+        proto::FileChange::Moved => FileChange::Moved,
+        proto::FileChange::Attrib => FileChange::Attrib,
+        proto::FileChange::Overflow => FileChange::Overflow,
+    };
+    FileEvent { change, path, from, is_dir }
 }
 
 /// A described file.

@@ -7,6 +7,7 @@
 mod convert;
 mod inbox;
 mod link;
+mod notices;
 mod port;
 mod watch;
 
@@ -16,10 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream;
+use futures::stream::{self, BoxStream};
 use model::{
-    ArchiveLimits, ExecId, ExecSpec, Failure, FileInfo, FileOp, FilePage, FileReply, Reason,
-    SandboxPath, Stored, TtySize, Unpacked,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileEvent, FileInfo, FileOp, FilePage, FileReply,
+    Reason, SandboxPath, Stored, TtySize, Unpacked,
 };
 use proto::{FsOp, Kind, Reply, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -287,6 +288,10 @@ impl Guest for AgentGuest {
             (FileOp::Glob { .. }, Reply::Listing) => {
                 Ok(FileReply::Paths(lines(&listing(channel).await?)?))
             }
+            (FileOp::Grep(_), Reply::Listing) => {
+                let found = lines(&listing(channel).await?)?;
+                Ok(FileReply::Lines(convert::grep_result(found)))
+            }
             (op, Reply::Done) if op.is_mutation() => Ok(FileReply::Done),
             (_, _) => Err(convert::protocol_broken("the answer to a file operation")),
         }
@@ -331,6 +336,19 @@ impl Guest for AgentGuest {
             return Err(convert::protocol_broken("an archive"));
         };
         Ok(data(Arc::new(channel)))
+    }
+
+    async fn watch_files(
+        &self,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        let request = Request::Fs(FsOp::Watch { path: path.to_string(), recursive });
+        let channel = self.link.request(&request)?;
+        let Reply::Listing = channel.reply(REPLY_DEADLINE).await? else {
+            return Err(convert::protocol_broken("a watch"));
+        };
+        Ok(notices::events(data(Arc::new(channel))))
     }
 
     async fn unpack(

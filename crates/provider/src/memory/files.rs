@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use model::{
-    ArchiveLimits, ETag, Failure, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply,
-    Precondition, Reason, SandboxPath, Stored, Timestamp, Unpacked,
+    ArchiveLimits, ETag, Failure, FileChange, FileEvent, FileInfo, FileKind, FileMode, FileOp,
+    FilePage, FileReply, Grep, GrepLine, GrepResult, Precondition, Reason, SandboxPath, Stored,
+    Timestamp, Unpacked,
 };
+use tokio::sync::broadcast;
 
 use crate::guest::WriteOptions;
 
@@ -35,18 +37,25 @@ fn version() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Events that a slow watcher may be behind.
+const EVENTS_MAX: usize = 1024;
+
 /// Permission bits of a new directory.
 const NEW_DIRECTORY: FileMode = FileMode::from_bits(0o755);
 
 /// A file system without links, owners or time.
 #[derive(Debug)]
-pub(super) struct Files(BTreeMap<String, Node>);
+pub(super) struct Files {
+    nodes: BTreeMap<String, Node>,
+    events: broadcast::Sender<FileEvent>,
+}
 
 impl Default for Files {
     fn default() -> Self {
         let directory = Node::directory(NEW_DIRECTORY);
         let paths = ["/", "/etc", "/tmp", "/workspace"];
-        Self(paths.into_iter().map(|path| (path.to_owned(), directory.clone())).collect())
+        let nodes = paths.into_iter().map(|path| (path.to_owned(), directory.clone())).collect();
+        Self { nodes, events: broadcast::Sender::new(EVENTS_MAX) }
     }
 }
 
@@ -93,13 +102,13 @@ fn missing(path: &str) -> Failure {
 
 impl Files {
     pub(super) fn is_directory(&self, path: &str) -> bool {
-        self.0.get(&normal(path)).is_some_and(|node| node.contents.is_none())
+        self.nodes.get(&normal(path)).is_some_and(|node| node.contents.is_none())
     }
 
     fn node(&self, path: &str) -> Result<&Node, Failure> {
-        self.0.get(path).ok_or_else(|| {
+        self.nodes.get(path).ok_or_else(|| {
             let through = parent(path);
-            let file = self.0.get(through).is_some_and(|node| node.contents.is_some());
+            let file = self.nodes.get(through).is_some_and(|node| node.contents.is_some());
             if file {
                 failure(Reason::NotADirectory, "not a directory", through)
             } else {
@@ -142,14 +151,14 @@ impl Files {
         if options.parents {
             self.make_parents(&path)?;
         }
-        match self.0.get(parent(&path)) {
+        match self.nodes.get(parent(&path)) {
             None => return Err(missing(parent(&path))),
             Some(node) if node.contents.is_some() => {
                 return Err(failure(Reason::NotADirectory, "not a directory", parent(&path)));
             }
             Some(_) => {}
         }
-        let old = self.0.get(&path);
+        let old = self.nodes.get(&path);
         if old.is_some_and(|node| node.contents.is_none()) {
             return Err(failure(Reason::IsADirectory, "is a directory", &path));
         }
@@ -159,26 +168,73 @@ impl Files {
         let bytes = contents.len() as u64;
         let node = Node { contents: Some(contents), mode, version: version() };
         let etag = node.etag();
-        self.0.insert(path, node);
+        let change = if old.is_some() { FileChange::Modified } else { FileChange::Created };
+        self.nodes.insert(path.clone(), node);
+        self.tell(change, &path, None);
         Ok(Stored { bytes, etag })
     }
 
+    /// What happens from now on, and the path that it is about.
+    pub(super) fn watch(
+        &self,
+        path: &str,
+    ) -> Result<(String, broadcast::Receiver<FileEvent>), Failure> {
+        let path = normal(path);
+        self.node(&path)?;
+        Ok((path, self.events.subscribe()))
+    }
+
+    fn tell(&self, change: FileChange, path: &str, from: Option<&str>) {
+        let is_dir = self.is_directory(path);
+        let from = from.map(str::to_owned);
+        // Nobody has to listen.
+        let _ = self.events.send(FileEvent { change, path: path.to_owned(), from, is_dir });
+    }
+
+    fn grep(&self, grep: &Grep) -> Result<GrepResult, Failure> {
+        let path = normal(grep.path.as_str());
+        self.node(&path)?;
+        let mut result = GrepResult::default();
+        let files = self
+            .nodes
+            .iter()
+            .filter(|(name, _)| **name == path || name.starts_with(&format!("{path}/")));
+        for (name, node) in files {
+            let text = String::from_utf8_lossy(node.contents.as_deref().unwrap_or_default());
+            for (number, line) in (1..).zip(text.lines()) {
+                // The double knows no expressions, only the text itself.
+                let Some(at) = line.find(&grep.pattern) else { continue };
+                if result.lines.len() == grep.limit as usize {
+                    result.truncated = true;
+                    return Ok(result);
+                }
+                result.lines.push(GrepLine {
+                    path: name.clone(),
+                    line: number,
+                    column: at as u64 + 1,
+                    text: line.to_owned(),
+                });
+            }
+        }
+        Ok(result)
+    }
+
     fn mkdir(&mut self, path: &str, mode: Option<FileMode>, parents: bool) -> Result<(), Failure> {
-        match self.0.get(path) {
+        match self.nodes.get(path) {
             Some(node) if parents && node.contents.is_none() => return Ok(()),
             Some(_) => return Err(failure(Reason::FileExists, "it exists", path)),
             None if parents => self.make_parents(path)?,
             None if !self.is_directory(parent(path)) => return Err(missing(parent(path))),
             None => {}
         }
-        self.0.insert(path.to_owned(), Node::directory(mode.unwrap_or(NEW_DIRECTORY)));
+        self.nodes.insert(path.to_owned(), Node::directory(mode.unwrap_or(NEW_DIRECTORY)));
         Ok(())
     }
 
     fn make_parents(&mut self, path: &str) -> Result<(), Failure> {
         for (end, _) in path.match_indices('/').filter(|(end, _)| *end > 0) {
             let directory = Node::directory(NEW_DIRECTORY);
-            let node = self.0.entry(path[..end].to_owned()).or_insert(directory);
+            let node = self.nodes.entry(path[..end].to_owned()).or_insert(directory);
             if node.contents.is_some() {
                 return Err(failure(Reason::NotADirectory, "not a directory", &path[..end]));
             }
@@ -189,6 +245,7 @@ impl Files {
     pub(super) fn perform(&mut self, op: &FileOp) -> Result<FileReply, Failure> {
         let path = normal(op.path().as_str());
         match op {
+            FileOp::Grep(grep) => self.grep(grep).map(FileReply::Lines),
             FileOp::Glob { limit, .. } => {
                 let paths = self.glob(&path);
                 if paths.len() > *limit as usize {
@@ -208,7 +265,7 @@ impl Files {
             FileOp::List(_) => self.list(&path).map(FileReply::Listing),
             FileOp::Chmod { mode, .. } => {
                 self.node(&path)?;
-                if let Some(node) = self.0.get_mut(&path) {
+                if let Some(node) = self.nodes.get_mut(&path) {
                     node.mode = *mode;
                     node.version = version();
                 }
@@ -224,7 +281,8 @@ impl Files {
                     return Err(failure(Reason::DirectoryNotEmpty, "directory not empty", &path));
                 }
                 let prefix = format!("{path}/");
-                self.0.retain(|name, _| *name != path && !name.starts_with(&prefix));
+                self.nodes.retain(|name, _| *name != path && !name.starts_with(&prefix));
+                self.tell(FileChange::Deleted, &path, None);
                 Ok(FileReply::Done)
             }
             FileOp::Move { to, .. } => {
@@ -235,12 +293,13 @@ impl Files {
                 }
                 let prefix = format!("{path}/");
                 let moved: Vec<_> =
-                    self.0.extract_if(.., |name, _| name.starts_with(&prefix)).collect();
-                self.0.remove(&path);
+                    self.nodes.extract_if(.., |name, _| name.starts_with(&prefix)).collect();
+                self.nodes.remove(&path);
                 for (name, inner) in moved {
-                    self.0.insert(format!("{to}/{}", &name[prefix.len()..]), inner);
+                    self.nodes.insert(format!("{to}/{}", &name[prefix.len()..]), inner);
                 }
-                self.0.insert(to, node);
+                self.nodes.insert(to.clone(), node);
+                self.tell(FileChange::Moved, &to, Some(&path));
                 Ok(FileReply::Done)
             }
         }
@@ -286,7 +345,7 @@ impl Files {
             self.make_parents(&path)?;
             let contents = (member.kind == archive::Kind::File).then(|| Bytes::from(contents));
             let mode = FileMode::from_bits(member.mode & 0o777);
-            self.0.insert(path, Node { contents, mode, version: version() });
+            self.nodes.insert(path, Node { contents, mode, version: version() });
         }
         Ok(done)
     }
@@ -304,15 +363,15 @@ impl Files {
         if !self.is_directory(parent(to)) {
             return Err(missing(parent(to)));
         }
-        if self.0.get(to).is_some_and(|there| directory || there.contents.is_none()) {
+        if self.nodes.get(to).is_some_and(|there| directory || there.contents.is_none()) {
             return Err(failure(Reason::FileExists, "it exists", to));
         }
         let copies: Vec<_> = self
             .beneath(from)
             .map(|(name, node)| (format!("{to}/{}", &name[prefix.len()..]), node.clone()))
             .collect();
-        self.0.insert(to.to_owned(), node);
-        self.0.extend(copies);
+        self.nodes.insert(to.to_owned(), node);
+        self.nodes.extend(copies);
         Ok(())
     }
 
@@ -350,14 +409,14 @@ impl Files {
 
     fn beneath<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a String, &'a Node)> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
-        self.0
+        self.nodes
             .iter()
             .filter(move |(name, _)| name.len() > prefix.len() && name.starts_with(&prefix))
     }
 
     fn glob(&self, pattern: &str) -> Vec<String> {
         let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
-        let names = self.0.keys().filter(|name| name.len() > 1);
+        let names = self.nodes.keys().filter(|name| name.len() > 1);
         let matches = |name: &&String| {
             let parts: Vec<&str> = name.split('/').skip(1).collect();
             parts_match(&pattern, &parts)

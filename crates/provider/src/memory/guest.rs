@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    ArchiveLimits, ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources,
-    SandboxPath, Stored, TtySize, Unpacked,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileEvent, FileInfo, FileOp, FileReply, Reason,
+    Resources, SandboxPath, Stored, TtySize, Unpacked,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -371,6 +372,26 @@ impl Guest for MemoryGuest {
             .collect();
         chunks.push(Ok(Bytes::copy_from_slice(&archive::end())));
         Ok(stream::iter(chunks).boxed())
+    }
+
+    async fn watch_files(
+        &self,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        self.alive()?;
+        let (base, events) = self.runtime.files().watch(path.as_str())?;
+        let link = self.link.clone();
+        let events = stream::unfold(events, |mut events| async {
+            let event = events.recv().await.ok()?;
+            Some((event, events))
+        });
+        let wanted = move |event: &FileEvent| {
+            let rest = event.path.strip_prefix(&base).map(|rest| rest.trim_start_matches('/'));
+            std::future::ready(rest.is_some_and(|rest| recursive || !rest.contains('/')))
+        };
+        let cut = async move { link.cancelled().await };
+        Ok(events.filter(wanted).map(Ok).take_until(cut).boxed())
     }
 
     async fn unpack(

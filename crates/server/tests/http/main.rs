@@ -10,6 +10,7 @@ mod errors;
 mod events;
 mod exec;
 mod file_conditions;
+mod file_search;
 mod files;
 mod openapi;
 mod plane;

@@ -66,6 +66,8 @@ async fn every_published_route_of_this_server_is_described() {
         ("/sandboxes/{id}/files/mkdir", "post"),
         ("/sandboxes/{id}/files/copy", "post"),
         ("/sandboxes/{id}/files/archive", "get post"),
+        ("/sandboxes/{id}/files/grep", "get"),
+        ("/sandboxes/{id}/files/watch", "get"),
         ("/sandboxes/{id}/files/move", "post"),
         ("/sandboxes/{id}/files/chmod", "post"),
         ("/sandboxes/{id}/files/stat", "get"),

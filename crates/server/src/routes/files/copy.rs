@@ -11,8 +11,8 @@ use crate::state::Plane;
 /// Copy a file or a directory.
 ///
 /// Modes and times come along, and a symlink is copied as one. The copy appears whole or not at
-/// all. A file at the new path is replaced by a file; a directory needs `recursive` and a path where
-/// there is nothing. Sockets, pipes and devices in a directory are left out.
+/// all. A file at the new path is replaced by a file; a directory needs `recursive` and a path
+/// where there is nothing. Sockets, pipes and devices in a directory are left out.
 #[utoipa::path(
     post, path = "/api/v1/sandboxes/{id}/files/copy", operation_id = "files_copy", tag = "files",
     params(("id" = String, Path, description = "The sandbox.")),
