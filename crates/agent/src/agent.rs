@@ -12,7 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::console::Console;
 use crate::dial::DIALS_MAX;
 use crate::exec::{Registry, WATCHERS_MAX};
-use crate::files::FILE_TASKS_MAX;
+use crate::files::{FILE_TASKS_MAX, WATCHES_MAX};
 use crate::supervisor::Supervisor;
 use crate::sys::Identity;
 use crate::task::Slots;
@@ -35,6 +35,7 @@ pub struct Agent {
     pub(crate) console: Console,
     pub(crate) supervisor: Supervisor,
     pub(crate) file_tasks: Arc<Slots>,
+    pub(crate) watches: Arc<Slots>,
     pub(crate) dials: Arc<Slots>,
     pub(crate) watchers: Arc<Slots>,
     links: AtomicU64,
@@ -73,6 +74,7 @@ impl Agent {
             console: Console::new(),
             supervisor: Supervisor::new()?,
             file_tasks: Slots::new(FILE_TASKS_MAX),
+            watches: Slots::new(WATCHES_MAX),
             dials: Slots::new(DIALS_MAX),
             watchers: Slots::new(WATCHERS_MAX),
             links: AtomicU64::new(1),

@@ -182,8 +182,8 @@ fn answer(agent: &Arc<Agent>, request: Request, stream: Arc<Stream>) {
         Request::Read { path, offset, length } => {
             files::read(agent, path, Range { offset, length }, &stream);
         }
-        Request::Write { path, mode, parents } => {
-            files::write(agent, NewContents { path, mode, parents }, &stream);
+        Request::Write { path, mode, parents, only } => {
+            files::write(agent, NewContents { path, mode, parents, only }, &stream);
         }
         Request::Dial { port } => dial(agent, port, &stream),
     }

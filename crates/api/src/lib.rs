@@ -22,7 +22,10 @@ pub use error::ErrorBody;
 pub use event::Event;
 pub use exec::{Encoding, ExecExit, ExecLine, ExecRequest, ExecResult, TtySize, Usage};
 pub use execs::{Exec, ExecInput, ExecOutput, Signal, SignalRequest, StdinTaken};
-pub use file::{ChmodRequest, FileInfo, MoveRequest, WriteRequest};
+pub use file::{
+    ArchiveFormat, ChmodRequest, CopyRequest, FileEvent, FileInfo, GrepLine, MkdirRequest,
+    MoveRequest, Unpacked, WriteRequest, Written,
+};
 pub use provider::{Provider, ProviderDetail};
 pub use sandbox::{
     Admission, ExtendRequest, PoolStatus, Pruned, QuotaSummary, Sandbox, SandboxError,

@@ -21,5 +21,11 @@ pub const USER_ID: &str = "X-User-ID";
 /// The header by which a request can be sent again without doing its work twice.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
+/// The header with the cursor of the next part of a list, when there is one.
+pub const NEXT_CURSOR: &str = "X-Next-Cursor";
+
+/// The header that says that there is more than was asked for.
+pub const TRUNCATED: &str = "X-Truncated";
+
 /// The type of a stream of one JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";

@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 2] = ["stacyvm-agent", "stacyvm-jail"];
 fn main() {
     let manifest_dir = PathBuf::from(required("CARGO_MANIFEST_DIR"));
     let workspace = manifest_dir.join("../../..");
-    for crate_name in ["agent", "jail", "proto"] {
+    for crate_name in ["agent", "archive", "jail", "proto"] {
         println!("cargo::rerun-if-changed={}", workspace.join("crates").join(crate_name).display());
     }
     println!("cargo::rerun-if-changed={}", workspace.join("Cargo.lock").display());

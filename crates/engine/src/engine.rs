@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use model::{
-    Clock, Event, ExecId, ExecRecord, ExecResult, Failure, FileInfo, FileOp, FileReply, Sandbox,
-    SandboxId, SandboxPath, Timestamp, TtySize,
+    ArchiveLimits, Clock, Event, ExecId, ExecRecord, ExecResult, Failure, FileEvent, FileInfo,
+    FileOp, FileReply, Sandbox, SandboxId, SandboxPath, Stored, Timestamp, TtySize, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Provider, WatchStream, WriteOptions};
 use store::Store;
@@ -267,16 +268,49 @@ impl Engine {
         self.plane.op("file.read", caller, Some(id), self.plane.read_file(id, path, range)).await
     }
 
-    /// Replaces a file by `body`, all of it or not at all, and says how long it is now.
+    /// Replaces a file by `body`, all of it or not at all, and says what it is now.
     pub async fn write_file(
         &self,
         caller: &Caller,
         id: &SandboxId,
         (path, options): (&SandboxPath, WriteOptions),
         body: ByteStream,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Stored, Failure> {
         let write = self.plane.write_file(caller, id, (path, options), body);
         self.plane.op("file.write", caller, Some(id), write).await
+    }
+
+    /// What is beneath a directory, or a single file, as a plain tar archive.
+    pub async fn pack(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        path: &SandboxPath,
+    ) -> Result<ByteStream, Failure> {
+        self.plane.op("file.pack", caller, Some(id), self.plane.pack(id, path)).await
+    }
+
+    /// What happens to a file, or in a directory, for as long as the stream is read.
+    pub async fn watch_files(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        (path, recursive): (&SandboxPath, bool),
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        let watch = self.plane.watch_files(id, path, recursive);
+        self.plane.op("file.watch", caller, Some(id), watch).await
+    }
+
+    /// Makes files from a plain tar archive beneath a directory.
+    pub async fn unpack(
+        &self,
+        caller: &Caller,
+        id: &SandboxId,
+        (path, limits): (&SandboxPath, ArchiveLimits),
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let unpack = self.plane.unpack(caller, id, (path, limits), body);
+        self.plane.op("file.unpack", caller, Some(id), unpack).await
     }
 
     /// Connects to a port in a sandbox.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use model::{
-    EventKind, Failure, FileInfo, FileOp, FileReply, Reason, Sandbox, SandboxId, SandboxPath,
-    Stats, Timestamp,
+    ArchiveLimits, EventKind, Failure, FileEvent, FileInfo, FileOp, FileReply, Grep, Reason,
+    Sandbox, SandboxId, SandboxPath, Stats, Stored, Timestamp, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Guest, WriteOptions};
 use store::AuditEntry;
@@ -80,10 +81,13 @@ impl Plane {
         }
         let result = self.guest(&row).await?.fs(&op).await;
         let detail = match &op {
-            FileOp::Move { from, to } => format!("{from} -> {to}"),
-            FileOp::Stat(path)
+            FileOp::Move { from, to } | FileOp::Copy { from, to, .. } => format!("{from} -> {to}"),
+            FileOp::Grep(Grep { path, .. })
+            | FileOp::Stat(path)
             | FileOp::List(path)
-            | FileOp::Glob(path)
+            | FileOp::Glob { pattern: path, .. }
+            | FileOp::Page { path, .. }
+            | FileOp::Mkdir { path, .. }
             | FileOp::Delete { path, .. }
             | FileOp::Chmod { path, .. } => path.to_string(),
         };
@@ -112,10 +116,53 @@ impl Plane {
         id: &SandboxId,
         (path, options): (&SandboxPath, WriteOptions),
         body: ByteStream,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Stored, Failure> {
         let row = self.at_work(id).await?;
         let result = self.guest(&row).await?.write(path, options, body).await;
         let what = ("file.write", path.to_string());
+        self.note_change(caller, &row, what, result.as_ref().err()).await?;
+        self.notice(&row, result)
+    }
+
+    pub(crate) async fn pack(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        path: &SandboxPath,
+    ) -> Result<ByteStream, Failure> {
+        let row = self.at_work(id).await?;
+        let path = path.clone();
+        let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+            let path = path.clone();
+            Box::pin(async move { guest.pack(&path).await })
+        };
+        self.notice(&row, self.ask(&row, &call).await)
+    }
+
+    pub(crate) async fn watch_files(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        let row = self.at_work(id).await?;
+        let path = path.clone();
+        let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
+            let path = path.clone();
+            Box::pin(async move { guest.watch_files(&path, recursive).await })
+        };
+        self.notice(&row, self.ask(&row, &call).await)
+    }
+
+    pub(crate) async fn unpack(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &SandboxId,
+        (path, limits): (&SandboxPath, ArchiveLimits),
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let row = self.at_work(id).await?;
+        let result = self.guest(&row).await?.unpack(path, limits, body).await;
+        let what = ("file.unpack", path.to_string());
         self.note_change(caller, &row, what, result.as_ref().err()).await?;
         self.notice(&row, result)
     }

@@ -6,9 +6,8 @@ use model::{Failure, FileOp, FileReply, Limit, Reason};
 
 use crate::options::EngineOptions;
 
-/// How a guest begins to say that a listing or the matches of a pattern are too many: with the
-/// name of the field that its own bound is in.
-const GUEST_LISTING: &str = "limit: ";
+/// What a guest calls its own bounds on a listing and on the matches of a pattern.
+const GUEST_LISTING: [&str; 2] = ["entries", "matches"];
 
 /// Names the limit when a sandbox runs as many programs as it may. The number is the configured
 /// one; a sandbox from before a restart may still hold an earlier one, which its message has.
@@ -34,13 +33,18 @@ pub(crate) fn of_listing(
         Ok(FileReply::Paths(paths)) if paths.len() > max => {
             Err(over(format!("more than {max} files match {}", op.path())))
         }
-        Err(failure)
-            if failure.reason == Reason::TooLarge && failure.message.starts_with(GUEST_LISTING) =>
-        {
-            Err(over(failure.message))
-        }
+        Err(failure) if is_listing(op) && names_listing(&failure) => Err(over(failure.message)),
         answer => answer,
     }
+}
+
+fn is_listing(op: &FileOp) -> bool {
+    matches!(op, FileOp::List(_) | FileOp::Glob { .. })
+}
+
+fn names_listing(failure: &Failure) -> bool {
+    let named = |name: &&str| failure.details.get("limit") == Some(&Detail::from(*name));
+    failure.reason == Reason::TooLarge && GUEST_LISTING.iter().any(named)
 }
 
 #[cfg(test)]
@@ -62,7 +66,7 @@ mod tests {
     #[test]
     fn a_listing_over_the_limit_names_it() {
         assert_eq!(listed(Ok(paths(2))).unwrap(), paths(2));
-        let guests = Failure::new(Reason::TooLarge, "limit: more than 9 files match");
+        let guests = Failure::new(Reason::TooLarge, "more than 9").detail("limit", "entries");
         for answer in [Ok(paths(3)), Err(guests)] {
             let failure = listed(answer).unwrap_err();
             assert_eq!(failure.reason, Reason::TooLarge);

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::clock::Timestamp;
+use crate::failure::Failure;
+use crate::search::{Grep, GrepResult};
 
 /// The longest path in bytes: the kernel's own limit.
 pub const PATH_BYTES_MAX: usize = 4095;
@@ -136,6 +138,86 @@ impl FileKind {
     }
 }
 
+/// A strong validator of a file: another text whenever the file is another. Bounded, and of
+/// characters that a header can carry between quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ETag(String);
+
+/// The longest validator in bytes; the agent's own are shorter.
+pub const ETAG_BYTES_MAX: usize = 128;
+
+/// A text that is no validator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 1 to {ETAG_BYTES_MAX} visible ASCII characters without quotes")]
+pub struct ETagError;
+
+impl ETag {
+    /// The validator without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The validator as HTTP writes it.
+    pub fn quoted(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+}
+
+impl FromStr for ETag {
+    type Err = ETagError;
+
+    fn from_str(text: &str) -> Result<Self, ETagError> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+        let fits = (1..=ETAG_BYTES_MAX).contains(&text.len()) && visible;
+        fits.then(|| Self(text.to_owned())).ok_or(ETagError)
+    }
+}
+
+/// What must hold of a file for it to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// There is one.
+    Exists,
+    /// There is none.
+    Absent,
+    /// It has one of these validators.
+    Is(Vec<ETag>),
+}
+
+/// What an archive may come to when it is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Members.
+    pub entries: u64,
+    /// Bytes in all files together.
+    pub bytes: u64,
+}
+
+impl Default for ArchiveLimits {
+    /// More than a large project with all that it depends on; 16 GiB.
+    fn default() -> Self {
+        Self { entries: 100_000, bytes: 16 << 30 }
+    }
+}
+
+/// What an archive came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Members.
+    pub entries: u64,
+    /// Bytes in all files together.
+    pub bytes: u64,
+}
+
+/// A file that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its new size in bytes.
+    pub bytes: u64,
+    /// Its new validator, unless the agent gave none.
+    pub etag: Option<ETag>,
+}
+
 /// A described file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {
@@ -155,6 +237,10 @@ pub struct FileInfo {
     pub modified: Timestamp,
     /// Where a symlink points.
     pub symlink_target: Option<String>,
+    /// Its validator, unless the agent gave none.
+    pub etag: Option<ETag>,
+    /// The bytes of its name, when they are not UTF-8 and `path` shows U+FFFD in their place.
+    pub name_bytes: Option<Vec<u8>>,
 }
 
 impl FileInfo {
@@ -172,6 +258,24 @@ pub enum FileOp {
     Stat(SandboxPath),
     /// Describe what a directory holds, sorted by name.
     List(SandboxPath),
+    /// Describe a part of what a directory holds, in the order of the names' bytes.
+    Page {
+        /// The directory.
+        path: SandboxPath,
+        /// At most so many entries.
+        limit: u32,
+        /// The bytes of the name behind which the part begins; the first part when absent.
+        after: Option<Vec<u8>>,
+    },
+    /// Make a directory.
+    Mkdir {
+        /// The directory.
+        path: SandboxPath,
+        /// Its permission bits; 0755 when absent.
+        mode: Option<FileMode>,
+        /// Whether missing parents are made, and one that is there is success.
+        parents: bool,
+    },
     /// Remove a file or a directory.
     Delete {
         /// What to remove.
@@ -186,6 +290,17 @@ pub enum FileOp {
         /// The new name.
         to: SandboxPath,
     },
+    /// Copy a file, or a directory with all that is in it.
+    Copy {
+        /// What to copy.
+        from: SandboxPath,
+        /// The name of the copy.
+        to: SandboxPath,
+        /// Whether a directory is copied.
+        recursive: bool,
+    },
+    /// Find lines in files.
+    Grep(Grep),
     /// Set permission bits.
     Chmod {
         /// The file.
@@ -194,15 +309,28 @@ pub enum FileOp {
         mode: FileMode,
     },
     /// Find files by pattern: `*`, `?`, `[…]` within a name, `**` across directories.
-    Glob(SandboxPath),
+    Glob {
+        /// An absolute pattern.
+        pattern: SandboxPath,
+        /// At most so many matches; more is too large.
+        limit: u32,
+    },
 }
 
 impl FileOp {
     /// Whether the operation changes something.
     pub const fn is_mutation(&self) -> bool {
         match self {
-            Self::Delete { .. } | Self::Move { .. } | Self::Chmod { .. } => true,
-            Self::Stat(_) | Self::List(_) | Self::Glob(_) => false,
+            Self::Delete { .. }
+            | Self::Move { .. }
+            | Self::Copy { .. }
+            | Self::Chmod { .. }
+            | Self::Mkdir { .. } => true,
+            Self::Stat(_)
+            | Self::List(_)
+            | Self::Page { .. }
+            | Self::Grep(_)
+            | Self::Glob { .. } => false,
         }
     }
 
@@ -210,11 +338,14 @@ impl FileOp {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Stat(_) => "file.stat",
-            Self::List(_) => "file.list",
+            Self::List(_) | Self::Page { .. } => "file.list",
+            Self::Mkdir { .. } => "file.mkdir",
             Self::Delete { .. } => "file.delete",
             Self::Move { .. } => "file.move",
+            Self::Copy { .. } => "file.copy",
             Self::Chmod { .. } => "file.chmod",
-            Self::Glob(_) => "file.glob",
+            Self::Glob { .. } => "file.glob",
+            Self::Grep(_) => "file.grep",
         }
     }
 
@@ -223,9 +354,13 @@ impl FileOp {
         match self {
             Self::Stat(path)
             | Self::List(path)
-            | Self::Glob(path)
+            | Self::Glob { pattern: path, .. }
+            | Self::Page { path, .. }
+            | Self::Mkdir { path, .. }
             | Self::Delete { path, .. }
             | Self::Chmod { path, .. }
+            | Self::Grep(Grep { path, .. })
+            | Self::Copy { from: path, .. }
             | Self::Move { from: path, .. } => path,
         }
     }
@@ -240,8 +375,59 @@ pub enum FileReply {
     Info(FileInfo),
     /// To a list.
     Listing(Vec<FileInfo>),
+    /// To a page.
+    Page(FilePage),
     /// To a glob, sorted.
     Paths(Vec<String>),
+    /// To a grep.
+    Lines(GrepResult),
+}
+
+/// A part of what a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePage {
+    /// In the order of the names' bytes.
+    pub files: Vec<FileInfo>,
+    /// The bytes of the name behind which the next part begins, if there is one.
+    pub next: Option<Vec<u8>>,
+}
+
+/// An answer to another question than the one that was asked: a defect of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the agent answered a file operation with something else")]
+pub struct WrongReply;
+
+impl FileReply {
+    /// The answer to a stat.
+    pub fn info(self) -> Result<FileInfo, WrongReply> {
+        if let Self::Info(info) = self { Ok(info) } else { Err(WrongReply) }
+    }
+
+    /// The answer to a list.
+    pub fn listing(self) -> Result<Vec<FileInfo>, WrongReply> {
+        if let Self::Listing(files) = self { Ok(files) } else { Err(WrongReply) }
+    }
+
+    /// The answer to a page.
+    pub fn page(self) -> Result<FilePage, WrongReply> {
+        if let Self::Page(page) = self { Ok(page) } else { Err(WrongReply) }
+    }
+
+    /// The answer to a grep.
+    pub fn lines(self) -> Result<GrepResult, WrongReply> {
+        if let Self::Lines(lines) = self { Ok(lines) } else { Err(WrongReply) }
+    }
+
+    /// The answer to a glob.
+    pub fn paths(self) -> Result<Vec<String>, WrongReply> {
+        if let Self::Paths(paths) = self { Ok(paths) } else { Err(WrongReply) }
+    }
+}
+
+impl From<WrongReply> for Failure {
+    fn from(wrong: WrongReply) -> Self {
+        Self::internal(wrong)
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod limit;
 pub mod phase;
 pub mod reason;
 pub mod sandbox;
+pub mod search;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use duration::{DurationError, format_duration, parse_duration};
@@ -25,9 +26,13 @@ pub use exec::{
     Usage,
 };
 pub use failure::{Failure, Retry};
-pub use file::{FileInfo, FileKind, FileMode, FileOp, FileReply, SandboxPath};
+pub use file::{
+    ArchiveLimits, ETag, FileInfo, FileKind, FileMode, FileOp, FilePage, FileReply, Precondition,
+    SandboxPath, Stored, Unpacked,
+};
 pub use id::{ExecId, IdError, SandboxId};
 pub use limit::Limit;
 pub use phase::{Denied, Effect, EndReason, Input, Phase, Step};
 pub use reason::{Code, Reason};
 pub use sandbox::{Resources, Sandbox, SandboxName, Stats};
+pub use search::{FileChange, FileEvent, Grep, GrepLine, GrepResult};

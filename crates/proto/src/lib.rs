@@ -14,7 +14,10 @@
 //! input   open → data* → end   → reply written
 //! read    open → reply file    → data* → end
 //! list    open → reply listing → data* (one JSON entry a line) → end
-//! write   open → data* → end   → reply written
+//! page    open → reply page    → data* (one JSON entry a line) → end
+//! write   open → data* → end   → reply stored
+//! pack    open → reply done    → data* → end
+//! unpack  open → data* → end   → reply unpacked
 //! dial    open → reply dialed  → data ⇄ data → end, end
 //! other   open → reply
 //! ```
@@ -31,7 +34,7 @@ pub use exec::{
     ExecExit, ExecInfo, ExecStart, Outcome, Program, StartFailure, Stdin, TtySize, Usage,
 };
 pub use frame::{FrameError, HEADER_LEN, Header, INITIAL_WINDOW, Kind, MAX_PAYLOAD};
-pub use fs::{Entry, EntryKind, FsOp, Stamp};
+pub use fs::{Entry, EntryKind, FileChange, FileEvent, Found, FsOp, Precondition, Stamp};
 pub use message::{AgentConfig, GuestError, GuestErrorKind, Hello, Reply, Request};
 
 /// The newest protocol generation that this build speaks.

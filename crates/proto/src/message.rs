@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exec::{ExecInfo, ExecStart, TtySize};
-use crate::fs::{Entry, FsOp};
+use crate::fs::{Entry, FsOp, Precondition};
 
 /// What the agent is told at start, as JSON in its first argument. Holds no secret: the workload
 /// may read it in `/proc/1/cmdline`.
@@ -136,6 +136,9 @@ pub enum Request {
         mode: Option<u32>,
         /// Make missing parent directories.
         parents: bool,
+        /// What must hold when the file is replaced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Precondition>,
     },
     /// Connect to a TCP port on the sandbox's loopback, v4 first, then v6.
     Dial {
@@ -172,15 +175,35 @@ pub enum Reply {
     Entry(Entry),
     /// Entries follow as data, one JSON [`Entry`] a line (for a glob: one JSON string, a path).
     Listing,
+    /// As a listing, but of a part.
+    Page {
+        /// The bytes of the last name of this part, when there are more behind it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<Vec<u8>>,
+    },
     /// The file's bytes follow as data.
     File {
         /// The file as it was when it was opened.
         entry: Entry,
     },
-    /// The file was replaced.
+    /// The bytes were taken by the exec.
     Written {
+        /// How many.
+        bytes: u64,
+    },
+    /// The archive was unpacked.
+    Unpacked {
+        /// How many members it had.
+        entries: u64,
+        /// How many bytes all files have together.
+        bytes: u64,
+    },
+    /// The file was replaced.
+    Stored {
         /// Its new size in bytes.
         bytes: u64,
+        /// Its new validator.
+        etag: String,
     },
     /// The port is connected.
     Dialed,
@@ -191,6 +214,15 @@ pub enum Reply {
     },
     /// The request failed and had no effect, or none that is left.
     Error(GuestError),
+    /// As an error: the request is over a limit.
+    OverLimit {
+        /// The limit's name, for programs.
+        limit: String,
+        /// How much it allows.
+        max: u64,
+        /// For people.
+        message: String,
+    },
 }
 
 /// Why the agent could not do what was asked.
@@ -224,6 +256,12 @@ pub enum GuestErrorKind {
     TooLarge,
     /// There is something at the target already.
     Exists,
+    /// The file is not as the precondition says.
+    Changed,
+    /// The pattern is none.
+    Pattern,
+    /// The archive is none, or has what may not be unpacked.
+    Archive,
     /// The directory is not empty.
     NotEmpty,
     /// The file is in use, or a mount is in the way.

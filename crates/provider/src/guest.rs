@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileMode, FileOp, FileReply, Outcome, SandboxPath,
-    TtySize, Usage,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileEvent, FileInfo, FileMode, FileOp, FileReply,
+    Outcome, Precondition, SandboxPath, Stored, TtySize, Unpacked, Usage,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -114,8 +114,8 @@ pub trait Guest: Send + Sync {
         range: ByteRange,
     ) -> Result<(FileInfo, ByteStream), Failure>;
 
-    /// Replaces a regular file by `body`, all of it or not at all, and says how many bytes it
-    /// now has.
+    /// Replaces a regular file by `body`, all of it or not at all, if what `options` say of it
+    /// holds at that moment.
     ///
     /// *Requires*: nothing. *Idempotence*: yes, with the same body.
     /// *Cancellation*: the file is as it was, or replaced.
@@ -124,7 +124,38 @@ pub trait Guest: Send + Sync {
         path: &SandboxPath,
         options: WriteOptions,
         body: ByteStream,
-    ) -> Result<u64, Failure>;
+    ) -> Result<Stored, Failure>;
+
+    /// What is beneath a directory, or a single file, as a plain tar archive. A stream that fails
+    /// is no whole archive.
+    ///
+    /// *Requires*: nothing. *Idempotence*: yes. *Cancellation*: safe, also by dropping the
+    /// stream.
+    async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure>;
+
+    /// What happens to a file, or in a directory, from the moment on at which this returns.
+    ///
+    /// *Requires*: nothing; too many directories are [`TooLarge`](model::Reason::TooLarge).
+    /// *Idempotence*: yes, any number may watch. *Cancellation*: safe, also by dropping the
+    /// stream.
+    async fn watch_files(
+        &self,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure>;
+
+    /// Makes files from a plain tar archive beneath a directory, which is made when it is
+    /// missing. What was unpacked before a failure stays.
+    ///
+    /// *Requires*: nothing; members that would lead elsewhere or are no files are
+    /// [`ArchiveInvalid`](model::Reason::ArchiveInvalid). *Idempotence*: yes, with the same body.
+    /// *Cancellation*: any first part may have been unpacked.
+    async fn unpack(
+        &self,
+        path: &SandboxPath,
+        limits: ArchiveLimits,
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure>;
 
     /// Connects to a TCP port on the sandbox's loopback.
     ///
@@ -236,10 +267,13 @@ pub struct ByteRange {
 }
 
 /// How a file is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Permission bits; when absent a new file gets 0644 and an old one keeps its own.
     pub mode: Option<FileMode>,
     /// Whether missing parent directories are made.
     pub parents: bool,
+    /// What must hold of the file that is replaced, else nothing happens and it is
+    /// [`FileChanged`](model::Reason::FileChanged).
+    pub only: Option<Precondition>,
 }

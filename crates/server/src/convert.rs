@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use engine::{Admission, NewExec, NewSandbox, ProviderReport};
 use model::{
-    Event, ExecProgram, ExecRecord, ExecResult, Failure, FileInfo, FileMode, Outcome, Output,
+    ETag, Event, ExecProgram, ExecRecord, ExecResult, Failure, FileInfo, FileMode, Outcome, Output,
     Reason, Sandbox, SandboxPath, Timestamp, TtySize, Usage, format_duration, parse_duration,
 };
 
@@ -293,7 +293,21 @@ pub(crate) fn file_info(info: FileInfo) -> api::FileInfo {
         uid: info.uid,
         gid: info.gid,
         symlink_target: info.symlink_target,
+        etag: info.etag.as_ref().map(ETag::quoted),
+        name_base64: info.name_bytes.map(|name| STANDARD.encode(name)),
     }
+}
+
+/// A found line as clients see it.
+pub(crate) fn grep_line(line: model::GrepLine) -> api::GrepLine {
+    let model::GrepLine { path, line, column, text } = line;
+    api::GrepLine { path, line, column, text }
+}
+
+/// Something that happened to a file as clients see it.
+pub(crate) fn file_event(event: model::FileEvent) -> api::FileEvent {
+    let kind = event.change.word().to_owned();
+    api::FileEvent { kind, path: event.path, from: event.from, is_dir: event.is_dir }
 }
 
 /// A provider as clients see it.

@@ -1,6 +1,7 @@
 //! From a request to typed values. Everything that is wrong with a request is said with the name
 //! of the field.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -250,6 +251,20 @@ pub(crate) fn ok<T>(body: T) -> Answer<T> {
 /// An answer that a change was made.
 pub(crate) fn status(word: &str) -> Answer<api::Status> {
     ok(api::Status { status: word.to_owned() })
+}
+
+/// A query parameter that is a number within a range.
+pub(crate) fn number(
+    field: &str,
+    text: Option<&str>,
+    range: RangeInclusive<u32>,
+) -> Result<Option<u32>, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.map(Some).ok_or_else(|| {
+        let problem = format!("expected a number from {} to {}", range.start(), range.end());
+        Failure::invalid_field(field, problem)
+    })
 }
 
 /// A query parameter that is `true` or `false`.

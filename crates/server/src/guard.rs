@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ORIGIN};
+use http::header::{CONTENT_TYPE, ETAG, ORIGIN};
 use http::{HeaderName, HeaderValue, Method};
 use model::{Failure, Reason};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -63,6 +63,9 @@ impl Origins {
         let headers = [
             "content-type",
             "authorization",
+            "if-match",
+            "if-none-match",
+            "if-range",
             "last-event-id",
             "range",
             "x-admin-api-key",
@@ -75,7 +78,13 @@ impl Origins {
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
             .allow_headers(headers.map(HeaderName::from_static))
-            .expose_headers([HeaderName::from_static("x-request-id"), CONTENT_TYPE]);
+            .expose_headers([
+                HeaderName::from_static("x-request-id"),
+                HeaderName::from_static("x-next-cursor"),
+                HeaderName::from_static("x-truncated"),
+                CONTENT_TYPE,
+                ETAG,
+            ]);
         Some(layer)
     }
 }

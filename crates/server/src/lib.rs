@@ -10,9 +10,11 @@
 //! ```
 
 mod auth;
+mod compression;
 mod convert;
 mod envelope;
 mod error;
+mod etag;
 mod events;
 mod extract;
 #[doc(hidden)]

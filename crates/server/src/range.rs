@@ -1,7 +1,7 @@
 //! The `Range` header of a file read.
 
 use http::HeaderMap;
-use http::header::{IF_RANGE, RANGE};
+use http::header::RANGE;
 
 /// The one part of a file that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,10 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// What the headers ask for. A range in a form that is not understood, several ranges, or one
-    /// under a condition are answered with the whole file, as HTTP allows.
+    /// What the headers ask for. A range in a form that is not understood, and several ranges, are
+    /// answered with the whole file, as HTTP allows.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = headers.get(RANGE).and_then(|value| value.to_str().ok());
-        let text = text.filter(|_| !headers.contains_key(IF_RANGE));
         text.and_then(Self::parse).unwrap_or(Self::Whole)
     }
 

@@ -13,10 +13,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stacyvm-model", &[]),
     ("stacyvm-proto", &[]),
     ("stacyvm-api", &[]),
+    ("stacyvm-archive", &[]),
     ("stacyvm-store", &["stacyvm-model"]),
-    ("stacyvm-provider", &["stacyvm-model", "stacyvm-proto"]),
+    ("stacyvm-provider", &["stacyvm-model", "stacyvm-proto", "stacyvm-archive"]),
     ("stacyvm-native", &["stacyvm-provider", "stacyvm-model", "stacyvm-proto", "stacyvm-jail"]),
-    ("stacyvm-agent", &["stacyvm-proto"]),
+    ("stacyvm-agent", &["stacyvm-proto", "stacyvm-archive"]),
     ("stacyvm-jail", &["stacyvm-proto"]),
     ("stacyvm-engine", &["stacyvm-model", "stacyvm-store", "stacyvm-provider"]),
     ("stacyvm-server", &["stacyvm-engine", "stacyvm-api", "stacyvm-model"]),
@@ -30,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// What the one binary is put together from. Not the agent: it is embedded by the driver.
 const COMPOSED: &[&str] = &[
     "stacyvm-api",
+    "stacyvm-archive",
     "stacyvm-engine",
     "stacyvm-model",
     "stacyvm-native",

@@ -4,18 +4,14 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
+use archive::walk::{DIRECTORY, Identity, read_names};
 use proto::GuestErrorKind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::list::read_names;
-use super::path::{GuestPath, Root};
+use super::path::{GuestPath, Place, Root};
 use super::{Answer, fail, refusal};
 use crate::stream::Stream;
-
-/// How directories are opened: the name itself, never what a link of that name leads to.
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A directory on the way down.
 #[derive(Debug)]
@@ -25,9 +21,6 @@ struct Level {
     /// Which file the directory above is.
     above: Identity,
 }
-
-/// What makes two descriptors the same file.
-type Identity = (u64, u64);
 
 /// Removes a file, or a directory with all that is in it. Stops when the stream is given up.
 pub fn delete(root: Root<'_>, path: &GuestPath, recursive: bool, stream: &Stream) -> Answer<()> {
@@ -42,16 +35,22 @@ pub fn delete(root: Root<'_>, path: &GuestPath, recursive: bool, stream: &Stream
     }
     if recursive {
         let top = openat(&place.dir, &place.name, DIRECTORY, Mode::empty()).map_err(failed)?;
-        empty(top, stream).map_err(failed)?;
+        empty(top, || stream.is_gone()).map_err(failed)?;
     }
     unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR).map_err(failed)
 }
 
+/// Removes a directory with all that is in it, whoever waits.
+pub fn remove_tree(place: &Place) -> Result<(), Errno> {
+    empty(place.open(OFlags::RDONLY | OFlags::DIRECTORY)?, || false)?;
+    unlinkat(&place.dir, place.name.as_str(), AtFlags::REMOVEDIR)
+}
+
 /// Removes all that is in a directory.
-fn empty(mut dir: OwnedFd, stream: &Stream) -> Result<(), Errno> {
+fn empty(mut dir: OwnedFd, is_over: impl Fn() -> bool) -> Result<(), Errno> {
     let mut way: Vec<Level> = Vec::new();
     loop {
-        if stream.is_gone() {
+        if is_over() {
             return Err(Errno::CANCELED);
         }
         if let Some(name) = remove_files(&dir)? {
@@ -77,7 +76,7 @@ fn remove_files(dir: &OwnedFd) -> Result<Option<CString>, Errno> {
     let mut below = None;
     let mut problem = None;
     read_names(dir, |name, kind| {
-        let Ok(name) = CString::new(name) else { return true };
+        let name = name.to_owned();
         let removed = if kind == FileType::Directory {
             Err(Errno::ISDIR)
         } else {

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use archive::walk::read_names;
 use proto::GuestErrorKind;
 use rustix::fs::{AtFlags, FileType, OFlags, statat};
 use rustix::io::Errno;
 
-use super::list::read_names;
 use super::path::{GuestPath, PATH_MAX, Root};
 use super::pattern::Pattern;
-use super::{Answer, refusal};
+use super::{Answer, over_limit, refusal};
 use crate::stream::Stream;
 
 /// Matches at most, whatever is asked for: they are held and sorted before they are sent.
@@ -82,7 +82,8 @@ pub fn glob(
             return Err(refusal(GuestErrorKind::Internal, "pattern: nobody waits for the matches"));
         }
         if Instant::now() > deadline {
-            return Err(refusal(GuestErrorKind::Limit, "pattern: it takes too long"));
+            let max = u64::try_from(TIME_MAX.as_millis()).unwrap_or(u64::MAX);
+            return Err(over_limit("time_ms", max, "pattern: it takes too long"));
         }
         walk.search(&dir, component)?;
     }
@@ -98,7 +99,7 @@ impl Walk<'_> {
             self.matches.insert(if path.is_empty() { "/".to_owned() } else { path.clone() });
             if self.matches.len() > self.limit {
                 let message = format!("limit: more than {} files match", self.limit);
-                return Err(refusal(GuestErrorKind::Limit, message));
+                return Err(over_limit("matches", self.limit as u64, message));
             }
         }
         let fits = path.len() < PATH_MAX;
@@ -167,7 +168,7 @@ impl Walk<'_> {
         };
         let read = read_names(&opened, |name, kind| {
             self.visits += 1;
-            let name = String::from_utf8_lossy(name);
+            let name = name.to_string_lossy();
             if wanted(&name) {
                 let kind = if kind == FileType::Unknown { kind_at(&opened, &name) } else { kind };
                 found.push((name.into_owned(), kind));
@@ -176,7 +177,7 @@ impl Walk<'_> {
         });
         if self.visits > VISITS_MAX {
             let message = format!("pattern: more than {VISITS_MAX} files would be looked at");
-            return Err(refusal(GuestErrorKind::Limit, message));
+            return Err(over_limit("visits", VISITS_MAX, message));
         }
         match read {
             Ok(()) | Err(Errno::NOENT | Errno::ACCESS) => Ok(found),

@@ -1,21 +1,21 @@
 //! Describing files and directories. It follows no link in the last name and reads no contents.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BinaryHeap;
+use std::fmt::Write;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use proto::{Entry, EntryKind, GuestErrorKind, Stamp};
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, fstat, readlinkat, statat};
+use archive::walk::read_names;
+use proto::{Entry, EntryKind, Stamp};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::path::{GuestPath, Root};
-use super::{Answer, fail, refusal};
+use super::{Answer, fail, over_limit};
 use crate::stream::Stream;
 
 /// Entries of one listing at most, whatever is asked for: their names are held at once.
 const LIST_MAX: u32 = 100_000;
-
-/// Buffer for reading directories.
-const DIR_BUFFER: usize = 16 * 1024;
 
 /// A directory's names, sorted.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Names {
     dir: OwnedFd,
     path: GuestPath,
     sorted: Vec<Vec<u8>>,
+    /// Whether the directory has more behind them.
+    more: bool,
 }
 
 /// What is found at a name, by the kernel's own account.
@@ -53,7 +55,21 @@ pub fn entry(path: String, stat: &Stat) -> Entry {
             nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
         },
         symlink_target: None,
+        etag: etag(stat),
+        name_bytes: None,
     }
+}
+
+/// A validator: whatever changes a file changes its inode, size or one of its times.
+pub fn etag(stat: &Stat) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "{:x}-{:x}", stat.st_ino, stat.st_size);
+    for (seconds, nanos) in
+        [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)]
+    {
+        let _ = write!(text, "-{seconds:x}.{nanos:x}");
+    }
+    text
 }
 
 /// Describes one file; a link is described itself.
@@ -78,23 +94,6 @@ fn describe_at(dir: &OwnedFd, name: &[u8], path: String) -> Result<Entry, Errno>
     Ok(entry)
 }
 
-/// Reads a directory's names, but for `.` and `..`, in no order.
-pub fn read_names(
-    dir: impl AsFd,
-    mut each: impl FnMut(&[u8], FileType) -> bool,
-) -> Result<(), Errno> {
-    let mut buffer = Vec::with_capacity(DIR_BUFFER);
-    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." && !each(name, entry.file_type()) {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// The names of a directory, at most `limit`.
 pub fn names(root: Root<'_>, path: GuestPath, limit: u32) -> Answer<Names> {
     let limit = usize::try_from(limit.min(LIST_MAX)).unwrap_or(0);
@@ -105,28 +104,63 @@ pub fn names(root: Root<'_>, path: GuestPath, limit: u32) -> Answer<Names> {
     read_names(&dir, |name, _| {
         over = names.len() >= limit;
         if !over {
-            names.push(name.to_vec());
+            names.push(name.to_bytes().to_vec());
         }
         !over
     })
     .map_err(failed)?;
     if over {
         let message = format!("limit: the directory has more than {limit} entries");
-        return Err(refusal(GuestErrorKind::Limit, message));
+        return Err(over_limit("entries", limit as u64, message));
     }
     names.sort_unstable();
-    Ok(Names { dir, path, sorted: names })
+    Ok(Names { dir, path, sorted: names, more: false })
+}
+
+/// The first names of a directory behind one. However large the directory is, no more of them
+/// than `limit` are held.
+pub fn page(root: Root<'_>, path: GuestPath, limit: u32, after: Option<&[u8]>) -> Answer<Names> {
+    let limit = usize::try_from(limit.clamp(1, LIST_MAX)).unwrap_or(1);
+    let failed = |error| fail(path.as_str(), error);
+    let dir = root.open(&path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+    let mut first = BinaryHeap::new();
+    let mut more = false;
+    read_names(&dir, |name, _| {
+        let name = name.to_bytes();
+        let behind = after.is_none_or(|after| name > after);
+        let fits = first.len() < limit
+            || first.peek().is_some_and(|last: &Vec<u8>| name < last.as_slice());
+        more |= behind && first.len() == limit;
+        if behind && fits {
+            if first.len() == limit {
+                first.pop();
+            }
+            first.push(name.to_vec());
+        }
+        true
+    })
+    .map_err(failed)?;
+    Ok(Names { dir, path, sorted: first.into_sorted_vec(), more })
 }
 
 impl Names {
+    /// The last name, if there are more behind it.
+    pub fn next(&self) -> Option<Vec<u8>> {
+        self.sorted.last().filter(|_| self.more).cloned()
+    }
+
     /// Each name's entry as JSON, in order, until the reader is gone. A file that was removed in
     /// between is left out.
     pub fn entries(self, reader: &Arc<Stream>) -> impl Iterator<Item = Vec<u8>> {
-        let Self { dir, path, sorted } = self;
+        let Self { dir, path, sorted, more: _ } = self;
         let reader = Arc::clone(reader);
         sorted.into_iter().take_while(move |_| !reader.is_gone()).filter_map(move |name| {
             let full = path.join(&String::from_utf8_lossy(&name));
-            serde_json::to_vec(&describe_at(&dir, &name, full).ok()?).ok()
+            let mut entry = describe_at(&dir, &name, full).ok()?;
+            if std::str::from_utf8(&name).is_err() {
+                entry.name_bytes = Some(name);
+            }
+            serde_json::to_vec(&entry).ok()
         })
     }
 }

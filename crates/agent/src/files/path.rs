@@ -83,6 +83,14 @@ pub struct Place {
     pub name: String,
 }
 
+impl Place {
+    /// Opens what is there now; a link is not followed.
+    pub fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.dir, self.name.as_str(), flags, Mode::empty())
+    }
+}
+
 /// The directory beneath which everything is.
 #[derive(Clone, Copy, Debug)]
 pub struct Root<'a>(&'a OwnedFd);

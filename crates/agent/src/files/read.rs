@@ -48,12 +48,14 @@ pub fn regular(path: &GuestPath, kind: EntryKind) -> Answer<()> {
 impl Source {
     /// Answers, sends the bytes, and ends the stream.
     pub fn send(self, range: Range, stream: &Stream) -> Answer<()> {
-        let path = self.entry.path.clone();
+        let (path, size) = (self.entry.path.clone(), self.entry.size);
         if range.offset > 0 {
             seek(&self.file, SeekFrom::Start(range.offset)).map_err(|error| fail(&path, error))?;
         }
         if stream.reply(&Reply::File { entry: self.entry }).is_ok() {
-            let length = range.length.unwrap_or(u64::MAX);
+            // As long as was announced: what is written behind that is not part of this answer.
+            let left = size.saturating_sub(range.offset);
+            let length = range.length.map_or(left, |length| length.min(left));
             if let Err(error) = send_bytes(&self.file, length, stream) {
                 let error = fail(&path, error);
                 stream.reset(error.kind, error.message);
@@ -70,7 +72,8 @@ fn send_bytes(file: &OwnedFd, mut left: u64, stream: &Stream) -> Result<(), Errn
         let wanted = usize::try_from(left).unwrap_or(READ_CHUNK).min(READ_CHUNK);
         let Ok(room) = stream.wait_credit(wanted) else { return Ok(()) };
         let count = match rustix::io::read(file, &mut buffer[..room]) {
-            Ok(0) => break,
+            // The file has shrunk meanwhile.
+            Ok(0) => return Err(Errno::STALE),
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error),

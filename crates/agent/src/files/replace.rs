@@ -2,17 +2,20 @@
 //! directory, which then takes the name: a reader sees the old file or the new one, whole.
 
 use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 
-use proto::{EntryKind, GuestErrorKind};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fchmod, mkdirat, openat, readlinkat, renameat};
-use rustix::fs::{chmodat, statat, unlinkat};
+use proto::{EntryKind, GuestErrorKind, Precondition, Reply};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat, chmodat, fchmod, fstat, openat};
+use rustix::fs::{readlinkat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::list::kind_of;
+use super::list::{etag, kind_of};
+use super::mkdir::make_all;
 use super::path::{GuestPath, Place, Root};
 use super::read::regular;
-use super::{Answer, fail, refusal};
+use super::{Answer, Refusal, fail, refusal};
+use crate::hold::hold;
 use crate::stream::{Inbound, Stream};
 
 /// Links that are followed from one to the next, as in the kernel.
@@ -20,9 +23,6 @@ const LINKS_MAX: usize = 40;
 
 /// Permission bits of a new file.
 const NEW_FILE_MODE: u32 = 0o644;
-
-/// Permission bits of a directory made on the way to a new file.
-const NEW_DIRECTORY_MODE: u32 = 0o755;
 
 /// A file under a name of its own, removed when dropped unless it has taken the place of another.
 #[derive(Debug)]
@@ -36,34 +36,49 @@ pub struct TempFile {
 impl TempFile {
     /// Makes an empty file beside the one at `place`.
     pub fn create(place: Place) -> Result<Self, Errno> {
-        let mut random = [0; 8];
-        getrandom(&mut random, GetRandomFlags::empty())?;
-        let temp_name = format!(".stacyvm-{:016x}", u64::from_ne_bytes(random));
+        let temp_name = temp_name()?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&place.dir, &temp_name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Self { place, temp_name, file, in_place: false })
     }
 
-    pub fn write_all(&self, mut data: &[u8]) -> Result<(), Errno> {
-        while !data.is_empty() {
-            match rustix::io::write(&self.file, data) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(count) => data = &data[count..],
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Gives the file its mode and its name; what it then is.
+    pub fn take_place(self, mode: u32) -> Result<Stat, Errno> {
+        self.rename(mode, RenameFlags::empty())
     }
 
-    /// Gives the file its mode and its name.
-    pub fn take_place(mut self, mode: u32) -> Result<(), Errno> {
-        fchmod(&self.file, Mode::from_raw_mode(mode))?;
-        renameat(&self.place.dir, &self.temp_name, &self.place.dir, &self.place.name)?;
-        self.in_place = true;
-        Ok(())
+    /// As [`take_place`](Self::take_place), but only where there is nothing.
+    pub fn take_free_place(self, mode: u32) -> Result<Stat, Errno> {
+        self.rename(mode, RenameFlags::NOREPLACE)
     }
+
+    fn rename(mut self, mode: u32, flags: RenameFlags) -> Result<Stat, Errno> {
+        fchmod(&self.file, Mode::from_raw_mode(mode))?;
+        let dir = &self.place.dir;
+        renameat_with(dir, &self.temp_name, dir, &self.place.name, flags)?;
+        self.in_place = true;
+        fstat(&self.file)
+    }
+}
+
+/// A name that nobody else uses.
+pub fn temp_name() -> Result<String, Errno> {
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    Ok(format!(".stacyvm-{:016x}", u64::from_ne_bytes(random)))
+}
+
+pub fn write_all(file: &OwnedFd, mut data: &[u8]) -> Result<(), Errno> {
+    while !data.is_empty() {
+        match rustix::io::write(file, data) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => data = &data[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for TempFile {
@@ -81,14 +96,21 @@ pub struct NewFile {
     temp: TempFile,
     /// Permission bits of the file that is replaced.
     old_mode: Option<u32>,
+    /// What must hold of that file.
+    only: Option<Precondition>,
 }
 
 impl NewFile {
     /// Finds the place of the file, through links to the file that they name, and makes its
     /// replacement.
-    pub fn create(root: Root<'_>, path: &GuestPath, parents: bool) -> Answer<Self> {
+    pub fn create(
+        root: Root<'_>,
+        path: &GuestPath,
+        parents: bool,
+        only: Option<Precondition>,
+    ) -> Answer<Self> {
         if parents && let Some((parent, _)) = path.split() {
-            make_directories(root, &parent)?;
+            make_all(root, &parent)?;
         }
         let (place, found) = follow(root, path)?;
         let old_mode = match found {
@@ -99,18 +121,21 @@ impl NewFile {
             }
             None => None,
         };
+        // Checked again when it counts; here it spares the bytes a way for nothing.
+        holds(only.as_ref(), found.as_ref(), path)?;
         let temp = TempFile::create(place).map_err(|error| fail(path.as_str(), error))?;
-        Ok(Self { path: path.clone(), temp, old_mode })
+        Ok(Self { path: path.clone(), temp, old_mode, only })
     }
 
-    /// Writes what the stream brings; how many bytes, or nothing if the stream was given up, and
+    /// Writes what the stream brings and answers; with nothing if the stream was given up, and
     /// then nothing has changed.
-    pub fn receive(self, mode: Option<u32>, stream: &Stream) -> Answer<Option<u64>> {
+    pub fn receive(self, mode: Option<u32>, stream: &Stream) -> Answer<Option<Reply>> {
         let mut bytes = 0;
         loop {
             match stream.wait_inbound() {
                 Inbound::Data(data) => {
-                    self.temp.write_all(&data).map_err(|error| fail(self.path.as_str(), error))?;
+                    write_all(&self.temp.file, &data)
+                        .map_err(|error| fail(self.path.as_str(), error))?;
                     bytes += data.len() as u64;
                     stream.consumed(data.len());
                 }
@@ -119,24 +144,51 @@ impl NewFile {
             }
         }
         let mode = mode.or(self.old_mode).unwrap_or(NEW_FILE_MODE);
-        self.temp.take_place(mode).map_err(|error| fail(self.path.as_str(), error))?;
-        Ok(Some(bytes))
+        let Self { path, temp, old_mode: _, only } = self;
+        let stat = match only {
+            None => temp.take_place(mode).map_err(|error| fail(path.as_str(), error))?,
+            Some(only) => replace_if(temp, mode, &only, &path)?,
+        };
+        Ok(Some(Reply::Stored { bytes, etag: etag(&stat) }))
     }
 }
 
-/// Makes the directory and those above it, where they are missing.
-fn make_directories(root: Root<'_>, path: &GuestPath) -> Answer<()> {
-    if root.open(path, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
-        return Ok(());
+/// Gives a file its name if what is said of the old one holds. Calls of this kind take turns, so
+/// that of two with one condition the second sees what the first did; a job of the sandbox that
+/// writes at the same moment is not kept from it.
+fn replace_if(temp: TempFile, mode: u32, only: &Precondition, path: &GuestPath) -> Answer<Stat> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let failed = |error| fail(path.as_str(), error);
+    let _turn = hold(&TURN);
+    if *only == Precondition::Absent {
+        return temp.take_free_place(mode).map_err(|error| match error {
+            Errno::EXIST => changed(path),
+            error => failed(error),
+        });
     }
-    for step in path.steps().filter(|step| step.split().is_some()) {
-        let place = root.place(&step)?;
-        match mkdirat(&place.dir, &place.name, Mode::from_raw_mode(NEW_DIRECTORY_MODE)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(fail(step.as_str(), error)),
-        }
-    }
-    Ok(())
+    let found = match statat(&temp.place.dir, &temp.place.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Some(stat),
+        Err(Errno::NOENT) => None,
+        Err(error) => return Err(failed(error)),
+    };
+    holds(Some(only), found.as_ref(), path)?;
+    temp.take_place(mode).map_err(failed)
+}
+
+fn holds(only: Option<&Precondition>, found: Option<&Stat>, path: &GuestPath) -> Answer<()> {
+    let holds = match (only, found) {
+        (None, _) => true,
+        (Some(Precondition::Exists), found) => found.is_some(),
+        (Some(Precondition::Absent), found) => found.is_none(),
+        (Some(Precondition::Is { etags }), Some(stat)) => etags.contains(&etag(stat)),
+        (Some(Precondition::Is { .. }), None) => false,
+    };
+    holds.then_some(()).ok_or_else(|| changed(path))
+}
+
+fn changed(path: &GuestPath) -> Refusal {
+    let message = format!("{}: the file is not as the condition says", path.as_str());
+    refusal(GuestErrorKind::Changed, message)
 }
 
 /// The place of the file that a path leads to through any number of links, and what is there.

@@ -103,7 +103,11 @@ impl Client {
     }
 
     pub fn error(&mut self, request: &Request) -> GuestErrorKind {
-        let Reply::Error(error) = self.ask(request) else { panic!("the request is refused") };
+        let reply = self.ask(request);
+        if matches!(reply, Reply::OverLimit { .. }) {
+            return GuestErrorKind::Limit;
+        }
+        let Reply::Error(error) = reply else { panic!("{reply:?} to what is to be refused") };
         error.kind
     }
 

@@ -4,156 +4,21 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use agent::{Agent, Holdings};
-use proto::{AgentConfig, Entry, EntryKind, FsOp, GuestErrorKind, Kind, Reply, Request};
-use tempfile::TempDir;
+use proto::{Entry, EntryKind, FsOp, GuestErrorKind, Kind, Reply, Request};
 
-use crate::client::Client;
-
-/// A served directory and its client. Beside the directory is a secret that must not be reached.
-struct Served {
-    client: Client,
-    root: PathBuf,
-    outer: TempDir,
-}
-
-const SECRET: &str = "secret of the host";
-
-impl Served {
-    fn new() -> Self {
-        Self::as_user(rustix::process::geteuid().as_raw())
-    }
-
-    fn as_user(uid: u32) -> Self {
-        let outer = tempfile::tempdir().unwrap();
-        let root = outer.path().join("root");
-        fs::create_dir(&root).unwrap();
-        fs::write(outer.path().join("secret"), SECRET).unwrap();
-        let config = AgentConfig {
-            listen_fd: -1,
-            kill_cgroup_fd: None,
-            oom_fd: None,
-            uid,
-            gid: uid,
-            env: Vec::new(),
-            workdir: "/".into(),
-            max_execs: 0,
-        };
-        let holdings = Holdings {
-            root: OwnedFd::from(fs::File::open(&root).unwrap()),
-            kill_cgroup: None,
-            oom_counter: None,
-        };
-        let agent = Agent::new(config, holdings).unwrap();
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        std::thread::spawn(move || agent::serve(&agent, theirs.into()));
-        Self { client: Client::over(ours), root, outer }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.root.join(name)
-    }
-
-    fn fs(&mut self, op: FsOp) -> Reply {
-        self.client.ask(&Request::Fs(op))
-    }
-
-    fn refused(&mut self, op: FsOp) -> GuestErrorKind {
-        self.client.error(&Request::Fs(op))
-    }
-
-    fn stat(&mut self, path: &str) -> Entry {
-        let Reply::Entry(entry) = self.fs(FsOp::Stat { path: path.into() }) else {
-            panic!("an entry")
-        };
-        entry
-    }
-
-    fn write(&mut self, path: &str, data: &[u8]) -> Reply {
-        self.write_as(path, data, None)
-    }
-
-    fn write_as(&mut self, path: &str, data: &[u8], mode: Option<u32>) -> Reply {
-        let request = Request::Write { path: path.into(), mode, parents: true };
-        let stream = self.client.open(&request);
-        self.client.send(Kind::Data, stream, data);
-        self.client.send(Kind::End, stream, b"");
-        self.client.reply(stream)
-    }
-
-    fn read(&mut self, path: &str) -> Result<Vec<u8>, GuestErrorKind> {
-        self.read_part(path, 0, None)
-    }
-
-    fn read_part(
-        &mut self,
-        path: &str,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<Vec<u8>, GuestErrorKind> {
-        let stream = self.client.open(&Request::Read { path: path.into(), offset, length });
-        let reply = self.client.reply(stream);
-        if let Reply::Error(error) = reply {
-            return Err(error.kind);
-        }
-        assert!(matches!(reply, Reply::File { .. }), "{reply:?}");
-        Ok(self.rest(stream))
-    }
-
-    fn rest(&mut self, stream: u32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        loop {
-            match self.client.next(stream) {
-                (Kind::Data, data) => {
-                    self.client.grant(stream, data.len());
-                    bytes.extend_from_slice(&data);
-                }
-                (Kind::End, _) => return bytes,
-                (kind, payload) => panic!("{kind:?} {}", String::from_utf8_lossy(&payload)),
-            }
-        }
-    }
-
-    fn lines<T: serde::de::DeserializeOwned>(&mut self, op: FsOp) -> Vec<T> {
-        let stream = self.client.open(&Request::Fs(op));
-        let reply = self.client.reply(stream);
-        assert_eq!(reply, Reply::Listing);
-        let text = self.rest(stream);
-        text.split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect()
-    }
-
-    fn glob(&mut self, pattern: &str) -> Vec<String> {
-        self.lines(FsOp::Glob { pattern: pattern.into(), limit: 1000 })
-    }
-
-    fn leftovers(&self) -> usize {
-        fs::read_dir(&self.root)
-            .unwrap()
-            .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(".stacyvm-"))
-            .count()
-    }
-}
-
-fn mode_of(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
-}
+use crate::served::{SECRET, Served, mode_of, stored};
 
 #[test]
 fn bytes_come_back_as_they_went() {
     let mut served = Served::new();
     let bytes: Vec<u8> = (0..=255).cycle().take(200_000).collect();
-    assert_eq!(served.write("/a/b/file é", &bytes), Reply::Written { bytes: 200_000 });
+    assert_eq!(stored(served.write("/a/b/file é", &bytes)), 200_000);
     assert!(served.read("/a/b/file é").unwrap() == bytes);
     assert_eq!(served.read_part("/a/b/file é", 10, Some(3)).unwrap(), bytes[10..13]);
     assert_eq!(served.read_part("/a/b/file é", 500_000, None).unwrap(), b"");
-    assert_eq!(served.write("/empty", b""), Reply::Written { bytes: 0 });
+    assert_eq!(stored(served.write("/empty", b"")), 0);
     assert_eq!(served.read("/empty").unwrap(), b"");
     assert_eq!(served.leftovers(), 0);
 }
@@ -161,7 +26,7 @@ fn bytes_come_back_as_they_went() {
 #[test]
 fn a_file_larger_than_a_window_is_carried_in_both_directions() {
     let mut served = Served::new();
-    let request = Request::Write { path: "/big".into(), mode: None, parents: false };
+    let request = Request::Write { path: "/big".into(), mode: None, parents: false, only: None };
     let stream = served.client.open(&request);
     let mut credit = i64::from(proto::INITIAL_WINDOW);
     for block in 0..160_u8 {
@@ -174,7 +39,7 @@ fn a_file_larger_than_a_window_is_carried_in_both_directions() {
         credit -= 65_536;
     }
     served.client.send(Kind::End, stream, b"");
-    assert_eq!(served.client.reply(stream), Reply::Written { bytes: 160 * 65_536 });
+    assert_eq!(stored(served.client.reply(stream)), 160 * 65_536);
     let back = served.read("/big").unwrap();
     assert!(
         back.chunks(65_536).zip(0..).all(|(chunk, block)| chunk.iter().all(|byte| *byte == block))
@@ -218,7 +83,7 @@ fn a_reader_sees_the_old_file_or_the_new_one() {
 fn a_write_that_is_given_up_leaves_nothing() {
     let mut served = Served::new();
     served.write("/file", b"old");
-    let request = Request::Write { path: "/file".into(), mode: None, parents: false };
+    let request = Request::Write { path: "/file".into(), mode: None, parents: false, only: None };
     let stream = served.client.open(&request);
     served.client.send(Kind::Data, stream, b"half");
     while served.leftovers() == 0 {
@@ -287,7 +152,7 @@ fn errors_say_what_is_wrong() {
         let Reply::Error(error) = reply else { panic!("{path} {reply:?}") };
         assert_eq!(error.kind, expected, "{path}");
     }
-    let request = Request::Write { path: "/no/dir".into(), mode: None, parents: false };
+    let request = Request::Write { path: "/no/dir".into(), mode: None, parents: false, only: None };
     assert_eq!(served.client.error(&request), GuestErrorKind::NotFound);
 }
 
@@ -354,7 +219,7 @@ fn a_write_through_a_link_replaces_the_file_that_it_names() {
     symlink("d/file", served.at("link")).unwrap();
     symlink("/link", served.at("d/again")).unwrap();
     symlink("loop", served.at("loop")).unwrap();
-    assert_eq!(served.write("/d/again", b"new"), Reply::Written { bytes: 3 });
+    assert_eq!(stored(served.write("/d/again", b"new")), 3);
     assert_eq!(served.read("/d/file").unwrap(), b"new");
     assert_eq!(served.stat("/link").kind, EntryKind::Symlink);
     let Reply::Error(error) = served.write("/loop", b"x") else { panic!("a loop") };
@@ -465,7 +330,7 @@ fn a_file_call_may_do_what_the_jobs_user_may() {
     }
     let Reply::Error(error) = served.write("/roots/file", b"x") else { panic!("not allowed") };
     assert_eq!(error.kind, GuestErrorKind::PermissionDenied);
-    assert_eq!(served.write("/theirs/new/file", b"x"), Reply::Written { bytes: 1 });
+    assert_eq!(stored(served.write("/theirs/new/file", b"x")), 1);
     let made = fs::metadata(served.at("theirs/new/file")).unwrap();
     assert_eq!((made.uid(), made.gid()), (1000, 1000));
     assert_eq!(fs::read(served.at("roots/file")).unwrap(), b"private");

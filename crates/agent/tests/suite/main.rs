@@ -2,12 +2,17 @@
 //! namespaces or mounts, which the agent finds in place.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod archives;
+mod attack;
+mod changes;
 mod client;
 mod exec;
 mod files;
 mod harness;
 mod input;
 mod kill;
+mod search;
+mod served;
 mod signal;
 mod tty;
 mod user;

@@ -87,7 +87,12 @@ fn a_peer_that_breaks_the_protocol_loses_its_connection_alone() {
         |client| client.send(Kind::Window, 5, b"abc"),
         |client| client.send(Kind::Ping, 0, &[0; 65]),
         |client| {
-            let request = Request::Write { path: "/tmp/x/y/z".into(), mode: None, parents: false };
+            let request = Request::Write {
+                path: "/tmp/x/y/z".into(),
+                mode: None,
+                parents: false,
+                only: None,
+            };
             let text = serde_json::to_vec(&request).unwrap();
             client.send(Kind::Open, 9, &text);
             let request = Request::Exec(crate::client::shell("sleep 1000"));

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::{ApiError, ClientError};
 pub use exec::{ExecChunk, ExecStream};
+pub use files::{FileEventStream, FileStream, WriteIf};
 pub use socket::{ExecMessage, ExecReceiver, ExecSender};
 pub use system::EventStream;
 

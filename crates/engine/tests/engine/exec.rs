@@ -162,8 +162,8 @@ async fn a_written_file_is_an_event_and_reads_back_over_a_new_connection() {
     let path = "/workspace/a".parse().unwrap();
     let body = stream::iter([Ok("hello".into())]).boxed();
     let options = (&path, WriteOptions::default());
-    let bytes = world.engine.write_file(&nobody(), &sandbox.id, options, body).await.unwrap();
-    assert_eq!(bytes, 5);
+    let stored = world.engine.write_file(&nobody(), &sandbox.id, options, body).await.unwrap();
+    assert_eq!(stored.bytes, 5);
     assert_eq!(world.kinds(&sandbox).await.last(), Some(&EventKind::FileWritten));
     world.memory.sever(&sandbox.name());
     let all = engine::ByteRange::default();

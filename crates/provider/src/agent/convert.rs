@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use model::file::NAME_BYTES_MAX;
 use model::{
-    ExecProgram, ExecSpec, Failure, FileInfo, FileKind, FileMode, FileOp, Outcome, Reason,
-    StartFailure, Timestamp, TtySize, Usage,
+    ExecProgram, ExecSpec, Failure, FileChange, FileEvent, FileInfo, FileKind, FileMode, FileOp,
+    GrepLine, GrepResult, Outcome, Precondition, Reason, StartFailure, Timestamp, TtySize, Usage,
 };
-use proto::{Entry, EntryKind, ExecStart, FsOp, GuestError, GuestErrorKind, Program, Stdin};
+use proto::{Entry, EntryKind, ExecStart, Found, FsOp, GuestError, GuestErrorKind, Program, Stdin};
 
 use crate::guest::{ExecExit, ExecStatus, Offsets};
 
@@ -42,6 +43,11 @@ pub fn reset(payload: &[u8]) -> Failure {
 /// A guest's error as a failure.
 pub fn guest_error(error: GuestError) -> Failure {
     let reason = match error.kind {
+        GuestErrorKind::Pattern => {
+            let problem = bounded(error.message);
+            let problem = problem.strip_prefix("pattern: ").unwrap_or(&problem);
+            return Failure::invalid_field("pattern", problem);
+        }
         GuestErrorKind::NotFound => Reason::FileNotFound,
         GuestErrorKind::NotADirectory => Reason::NotADirectory,
         GuestErrorKind::IsADirectory => Reason::IsADirectory,
@@ -53,6 +59,8 @@ pub fn guest_error(error: GuestError) -> Failure {
             Reason::TooLarge
         }
         GuestErrorKind::Exists => Reason::FileExists,
+        GuestErrorKind::Changed => Reason::FileChanged,
+        GuestErrorKind::Archive => Reason::ArchiveInvalid,
         GuestErrorKind::NotEmpty => Reason::DirectoryNotEmpty,
         GuestErrorKind::Busy => Reason::FileBusy,
         GuestErrorKind::ConnectionRefused => Reason::PortClosed,
@@ -65,6 +73,13 @@ pub fn guest_error(error: GuestError) -> Failure {
         }
     };
     Failure::new(reason, bounded(error.message))
+}
+
+/// A limit of the agent that a request is over.
+pub fn over_limit(limit: String, max: u64, message: String) -> Failure {
+    Failure::new(Reason::TooLarge, bounded(message))
+        .detail("limit", bounded(limit))
+        .detail("max", i64::try_from(max).unwrap_or(i64::MAX))
 }
 
 fn bounded(message: String) -> String {
@@ -157,18 +172,89 @@ pub fn fs_op(op: &FileOp) -> FsOp {
     match op {
         FileOp::Stat(path) => FsOp::Stat { path: path.to_string() },
         FileOp::List(path) => FsOp::List { path: path.to_string(), limit: LISTING_MAX },
+        FileOp::Page { path, limit, after } => {
+            FsOp::Page { path: path.to_string(), limit: *limit, after: after.clone() }
+        }
+        FileOp::Mkdir { path, mode, parents } => FsOp::Mkdir {
+            path: path.to_string(),
+            mode: mode.map(FileMode::bits),
+            parents: *parents,
+        },
         FileOp::Delete { path, recursive } => {
             FsOp::Delete { path: path.to_string(), recursive: *recursive }
         }
         FileOp::Move { from, to } => FsOp::Move { from: from.to_string(), to: to.to_string() },
+        FileOp::Copy { from, to, recursive } => {
+            FsOp::Copy { from: from.to_string(), to: to.to_string(), recursive: *recursive }
+        }
+        FileOp::Grep(grep) => FsOp::Grep {
+            path: grep.path.to_string(),
+            pattern: grep.pattern.clone(),
+            recursive: grep.recursive,
+            ignore_case: grep.ignore_case,
+            limit: grep.limit,
+            names: grep.names.clone(),
+        },
         FileOp::Chmod { path, mode } => FsOp::Chmod { path: path.to_string(), mode: mode.bits() },
-        FileOp::Glob(pattern) => FsOp::Glob { pattern: pattern.to_string(), limit: LISTING_MAX },
+        FileOp::Glob { pattern, limit } => {
+            FsOp::Glob { pattern: pattern.to_string(), limit: *limit }
+        }
     }
+}
+
+/// A condition as the agent is told.
+pub fn precondition(only: &Precondition) -> proto::Precondition {
+    match only {
+        Precondition::Exists => proto::Precondition::Exists,
+        Precondition::Absent => proto::Precondition::Absent,
+        Precondition::Is(etags) => proto::Precondition::Is {
+            etags: etags.iter().map(|etag| etag.as_str().to_owned()).collect(),
+        },
+    }
+}
+
+/// Where the next part of a listing begins. What cannot be a name would be asked for without end.
+pub fn next_name(next: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Failure> {
+    match next {
+        Some(name) if name.is_empty() || name.len() > NAME_BYTES_MAX => {
+            Err(protocol_broken("a name of a directory entry"))
+        }
+        Some(_) | None => Ok(next),
+    }
+}
+
+/// What a search found.
+pub fn grep_result(found: Vec<Found>) -> GrepResult {
+    let mut result = GrepResult::default();
+    for one in found {
+        match one {
+            Found::Line { path, line, column, text } => {
+                result.lines.push(GrepLine { path, line, column, text });
+            }
+            Found::Truncated => result.truncated = true,
+        }
+    }
+    result
+}
+
+/// Something that happened to a file.
+pub fn file_event(event: proto::FileEvent) -> FileEvent {
+    let proto::FileEvent { change, path, from, is_dir } = event;
+    let change = match change {
+        proto::FileChange::Created => FileChange::Created,
+        proto::FileChange::Modified => FileChange::Modified,
+        proto::FileChange::Deleted => FileChange::Deleted,
+        proto::FileChange::Moved => FileChange::Moved,
+        proto::FileChange::Attrib => FileChange::Attrib,
+        proto::FileChange::Overflow => FileChange::Overflow,
+    };
+    FileEvent { change, path, from, is_dir }
 }
 
 /// A described file.
 pub fn file_info(entry: Entry) -> FileInfo {
-    let Entry { path, kind, size, mode, uid, gid, modified, symlink_target } = entry;
+    let Entry { path, kind, size, mode, uid, gid, modified, symlink_target, etag, name_bytes } =
+        entry;
     let micros = modified
         .seconds
         .saturating_mul(1_000_000)
@@ -187,5 +273,7 @@ pub fn file_info(entry: Entry) -> FileInfo {
         gid,
         modified: Timestamp::from_micros(micros),
         symlink_target,
+        etag: etag.parse().ok(),
+        name_bytes: name_bytes.filter(|name| name.len() <= NAME_BYTES_MAX),
     }
 }

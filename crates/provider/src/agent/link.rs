@@ -205,6 +205,9 @@ impl Channel {
         }
         match serde_json::from_slice(&item.payload) {
             Ok(Reply::Error(error)) => Err(convert::guest_error(error)),
+            Ok(Reply::OverLimit { limit, max, message }) => {
+                Err(convert::over_limit(limit, max, message))
+            }
             Ok(reply) => Ok(reply),
             Err(_) => Err(convert::protocol_broken("a known reply")),
         }

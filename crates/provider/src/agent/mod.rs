@@ -9,6 +9,7 @@ mod convert;
 mod convert_tests;
 mod inbox;
 mod link;
+mod notices;
 mod port;
 mod watch;
 
@@ -18,9 +19,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream;
-use model::{ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, SandboxPath, TtySize};
-use proto::{Kind, Reply, Request};
+use futures::stream::{self, BoxStream};
+use model::{
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileEvent, FileInfo, FileOp, FilePage, FileReply,
+    Reason, SandboxPath, Stored, TtySize, Unpacked,
+};
+use proto::{FsOp, Kind, Reply, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::guest::{
@@ -61,8 +65,8 @@ impl AgentGuest {
         self.link.request(request)?.reply(deadline).await
     }
 
-    /// Sends bytes behind a request, and how many of them the other side has taken.
-    async fn send(&self, request: &Request, mut body: ByteStream) -> Result<u64, Failure> {
+    /// Sends bytes behind a request; the answer of who takes them.
+    async fn send(&self, request: &Request, mut body: ByteStream) -> Result<Reply, Failure> {
         let channel = self.link.request(request)?;
         let send = async {
             while let Some(chunk) = body.next().await {
@@ -74,13 +78,18 @@ impl AgentGuest {
         // The agent may refuse at any moment; then the rest of the body is not sent.
         let item = tokio::select! {
             item = channel.next() => item.ok_or_else(convert::connection_lost)?,
-            failed = send => return failed.map(|_| 0),
+            failed = send => {
+                return failed.and_then(|_| Err(convert::protocol_broken("an end of the body")));
+            }
         };
         match (item.kind, serde_json::from_slice(&item.payload)) {
-            (Kind::Reply, Ok(Reply::Written { bytes })) => Ok(bytes),
             (Kind::Reply, Ok(Reply::Error(error))) => Err(convert::guest_error(error)),
+            (Kind::Reply, Ok(Reply::OverLimit { limit, max, message })) => {
+                Err(convert::over_limit(limit, max, message))
+            }
+            (Kind::Reply, Ok(reply)) => Ok(reply),
             (Kind::Reset, _) => Err(convert::reset(&item.payload)),
-            (_, _) => Err(convert::protocol_broken("a count of bytes")),
+            (_, _) => Err(convert::protocol_broken("a reply")),
         }
     }
 
@@ -226,7 +235,11 @@ impl Guest for AgentGuest {
     }
 
     async fn send_stdin(&self, id: &ExecId, body: ByteStream, close: bool) -> Result<u64, Failure> {
-        self.send(&Request::Input { exec_id: id.to_string(), close }, body).await
+        let request = Request::Input { exec_id: id.to_string(), close };
+        let Reply::Written { bytes } = self.send(&request, body).await? else {
+            return Err(convert::protocol_broken("a count of bytes"));
+        };
+        Ok(bytes)
     }
 
     async fn signal(&self, id: &ExecId, signal: i32) -> Result<(), Failure> {
@@ -266,12 +279,22 @@ impl Guest for AgentGuest {
                 let entries = lines(&listing(channel).await?)?;
                 Ok(FileReply::Listing(entries.into_iter().map(convert::file_info).collect()))
             }
-            (FileOp::Glob(_), Reply::Listing) => {
+            (FileOp::Page { limit, .. }, Reply::Page { next }) => {
+                let entries: Vec<_> = lines(&listing(channel).await?)?;
+                if entries.len() > *limit as usize {
+                    return Err(convert::protocol_broken("no more entries than were asked for"));
+                }
+                let files = entries.into_iter().map(convert::file_info).collect();
+                Ok(FileReply::Page(FilePage { files, next: convert::next_name(next)? }))
+            }
+            (FileOp::Glob { .. }, Reply::Listing) => {
                 Ok(FileReply::Paths(lines(&listing(channel).await?)?))
             }
-            (FileOp::Delete { .. } | FileOp::Move { .. } | FileOp::Chmod { .. }, Reply::Done) => {
-                Ok(FileReply::Done)
+            (FileOp::Grep(_), Reply::Listing) => {
+                let found = lines(&listing(channel).await?)?;
+                Ok(FileReply::Lines(convert::grep_result(found)))
             }
+            (op, Reply::Done) if op.is_mutation() => Ok(FileReply::Done),
             (_, _) => Err(convert::protocol_broken("the answer to a file operation")),
         }
     }
@@ -295,10 +318,53 @@ impl Guest for AgentGuest {
         path: &SandboxPath,
         options: WriteOptions,
         body: ByteStream,
-    ) -> Result<u64, Failure> {
-        let mode = options.mode.map(model::FileMode::bits);
-        let request = Request::Write { path: path.to_string(), mode, parents: options.parents };
-        self.send(&request, body).await
+    ) -> Result<Stored, Failure> {
+        let request = Request::Write {
+            path: path.to_string(),
+            mode: options.mode.map(model::FileMode::bits),
+            parents: options.parents,
+            only: options.only.as_ref().map(convert::precondition),
+        };
+        let Reply::Stored { bytes, etag } = self.send(&request, body).await? else {
+            return Err(convert::protocol_broken("a stored file"));
+        };
+        Ok(Stored { bytes, etag: etag.parse().ok() })
+    }
+
+    async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure> {
+        let request = Request::Fs(FsOp::Pack { path: path.to_string() });
+        let channel = self.link.request(&request)?;
+        let Reply::Done = channel.reply(REPLY_DEADLINE).await? else {
+            return Err(convert::protocol_broken("an archive"));
+        };
+        Ok(data(Arc::new(channel)))
+    }
+
+    async fn watch_files(
+        &self,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        let request = Request::Fs(FsOp::Watch { path: path.to_string(), recursive });
+        let channel = self.link.request(&request)?;
+        let Reply::Listing = channel.reply(REPLY_DEADLINE).await? else {
+            return Err(convert::protocol_broken("a watch"));
+        };
+        Ok(notices::events(data(Arc::new(channel))))
+    }
+
+    async fn unpack(
+        &self,
+        path: &SandboxPath,
+        limits: ArchiveLimits,
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let ArchiveLimits { entries, bytes } = limits;
+        let request = Request::Fs(FsOp::Unpack { path: path.to_string(), entries, bytes });
+        let Reply::Unpacked { entries, bytes } = self.send(&request, body).await? else {
+            return Err(convert::protocol_broken("an unpacked archive"));
+        };
+        Ok(Unpacked { entries, bytes })
     }
 
     async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{
-    ExecId, ExecSpec, Failure, FileInfo, FileOp, FileReply, Reason, Resources, SandboxPath, TtySize,
+    ArchiveLimits, ExecId, ExecSpec, Failure, FileEvent, FileInfo, FileOp, FileReply, Reason,
+    Resources, SandboxPath, Stored, TtySize, Unpacked,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -352,13 +354,54 @@ impl Guest for MemoryGuest {
         path: &SandboxPath,
         options: WriteOptions,
         body: ByteStream,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Stored, Failure> {
         let chunks: Vec<Bytes> = body.try_collect().await?;
         self.alive()?;
-        let contents = Bytes::from(chunks.concat());
-        let length = contents.len() as u64;
-        self.runtime.files().write(path, options, contents)?;
-        Ok(length)
+        self.runtime.files().write(path, &options, Bytes::from(chunks.concat()))
+    }
+
+    async fn pack(&self, path: &SandboxPath) -> Result<ByteStream, Failure> {
+        self.alive()?;
+        let tree = self.runtime.files().tree(path.as_str())?;
+        let mut chunks: Vec<Result<Bytes, Failure>> = tree
+            .into_iter()
+            .map(|(path, contents, mode)| {
+                Ok(archive::encode(&path, mode, contents.as_deref()).into())
+            })
+            .collect();
+        chunks.push(Ok(Bytes::copy_from_slice(&archive::end())));
+        Ok(stream::iter(chunks).boxed())
+    }
+
+    async fn watch_files(
+        &self,
+        path: &SandboxPath,
+        recursive: bool,
+    ) -> Result<BoxStream<'static, Result<FileEvent, Failure>>, Failure> {
+        self.alive()?;
+        let (base, events) = self.runtime.files().watch(path.as_str())?;
+        let link = self.link.clone();
+        let events = stream::unfold(events, |mut events| async {
+            let event = events.recv().await.ok()?;
+            Some((event, events))
+        });
+        let wanted = move |event: &FileEvent| {
+            let rest = event.path.strip_prefix(&base).map(|rest| rest.trim_start_matches('/'));
+            std::future::ready(rest.is_some_and(|rest| recursive || !rest.contains('/')))
+        };
+        let cut = async move { link.cancelled().await };
+        Ok(events.filter(wanted).map(Ok).take_until(cut).boxed())
+    }
+
+    async fn unpack(
+        &self,
+        path: &SandboxPath,
+        limits: ArchiveLimits,
+        body: ByteStream,
+    ) -> Result<Unpacked, Failure> {
+        let chunks: Vec<Bytes> = body.try_collect().await?;
+        self.alive()?;
+        self.runtime.files().unpack(path.as_str(), limits, &chunks.concat())
     }
 
     async fn dial(&self, port: u16) -> Result<Box<dyn Duplex>, Failure> {

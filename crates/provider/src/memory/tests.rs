@@ -87,14 +87,14 @@ async fn files_round_trip() {
     let provider = MemoryProvider::default();
     let guest = guest(&provider).await;
     let path = "/workspace/a/b".parse().unwrap();
-    let options = crate::guest::WriteOptions { mode: None, parents: true };
+    let options = crate::guest::WriteOptions { mode: None, parents: true, only: None };
     let body = stream::iter([Ok("xy".into()), Ok("z".into())]).boxed();
-    assert_eq!(guest.write(&path, options, body).await.unwrap(), 3);
+    assert_eq!(guest.write(&path, options, body).await.unwrap().bytes, 3);
     let range = crate::guest::ByteRange { offset: 1, length: Some(1) };
     let (info, body) = guest.read(&path, range).await.unwrap();
     let bytes: Vec<_> = body.try_collect().await.unwrap();
     assert_eq!((info.size, bytes.concat()), (3, b"y".to_vec()));
-    let glob = model::FileOp::Glob("/work*/**/b".parse().unwrap());
+    let glob = model::FileOp::Glob { pattern: "/work*/**/b".parse().unwrap(), limit: 9 };
     let reply = guest.fs(&glob).await.unwrap();
     assert_eq!(reply, model::FileReply::Paths(vec!["/workspace/a/b".into()]));
 }

@@ -22,7 +22,9 @@ async fn text_and_base64_and_raw_bytes_are_written() {
         (json!({"path": "/workspace/a", "content": null, "mode": "0755"}), b""),
     ] {
         let (status, answer) = plane.post(&files, &body.to_string()).await;
-        assert_eq!((status, answer), (StatusCode::OK, json!({"status": "written"})));
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(answer["status"], "written");
+        assert_eq!(answer["size"], expected.len());
         assert_eq!(read(&plane, &id, "/workspace/a").await, expected);
     }
     let body: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
@@ -40,7 +42,9 @@ async fn a_description_has_the_published_fields() {
     let id = plane.spawn().await;
     let url = plane.url(&format!("/sandboxes/{id}/files/stat?path=/workspace"));
     let text = plane.http.get(url).send().await.unwrap().text().await.unwrap();
-    let expected = ["name", "path", "size", "mode", "is_dir", "mod_time", "type", "uid", "gid"];
+    let mut expected =
+        vec!["name", "path", "size", "mode", "is_dir", "mod_time", "type", "uid", "gid"];
+    expected.push("etag");
     assert_eq!(keys(&text), expected);
     let info: api::FileInfo = serde_json::from_str(&text).unwrap();
     assert_eq!(
@@ -115,6 +119,11 @@ async fn what_is_wrong_with_a_path_is_the_clients_to_mend() {
         (Method::GET, "files?path=/workspace", 400, "is_a_directory"),
         (Method::GET, "files/stat?path=/nonesuch", 404, "file_not_found"),
         (Method::GET, "files/list?path=/nonesuch", 404, "file_not_found"),
+        (Method::GET, "files/list?path=/&limit=0", 400, "invalid_field"),
+        (Method::GET, "files/list?path=/&limit=10001", 400, "invalid_field"),
+        (Method::GET, "files/list?path=/&cursor=%C3%A4", 400, "invalid_field"),
+        (Method::GET, "files/glob?pattern=/*&limit=x", 400, "invalid_field"),
+        (Method::GET, "files/glob?pattern=/*&limit=1", 413, "too_large"),
         (Method::GET, "files/glob", 400, "missing_field"),
         (Method::DELETE, "files?path=/nonesuch", 404, "file_not_found"),
         (Method::DELETE, "files?path=/workspace&recursive=yes", 400, "invalid_field"),
@@ -127,6 +136,8 @@ async fn what_is_wrong_with_a_path_is_the_clients_to_mend() {
         ("files", json!({"path": "/w", "mode": "rw"}), "invalid_field"),
         ("files", json!({"path": "/w", "content": "?", "encoding": "base64"}), "invalid_field"),
         ("files/move", json!({"old_path": "/w"}), "missing_field"),
+        ("files/mkdir", json!({}), "missing_field"),
+        ("files/mkdir", json!({"path": "/w", "mode": "x"}), "invalid_field"),
         ("files/chmod", json!({"path": "/w"}), "missing_field"),
         ("files/chmod", json!({"path": "/w", "mode": "99"}), "invalid_field"),
     ] {

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "what a fixture cannot do fails its test")]
 
+mod archives;
 mod auth;
 mod connection;
 mod errors;
 mod events;
 mod exec;
 mod execs;
+mod file_conditions;
+mod file_search;
 mod files;
 mod openapi;
 mod plane;

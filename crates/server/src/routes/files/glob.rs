@@ -1,12 +1,12 @@
 //! `GET /sandboxes/{id}/files/glob`: finds files by pattern.
 
 use axum::extract::State;
-use model::{Failure, FileOp, FileReply};
+use model::{Failure, FileOp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::convert;
-use crate::extract::{By, Id, Params, Reply, ok};
+use crate::extract::{By, Id, Params, Reply, number, ok};
 use crate::state::Plane;
 
 /// What to look for.
@@ -17,7 +17,13 @@ pub(crate) struct Wanted {
     /// An absolute pattern: `*`, `?` and `[…]` within a name, `**` across directories.
     #[param(required)]
     pattern: Option<String>,
+    /// At most so many matches, from 1; more are an error. Default, and at most: 100000.
+    #[param(value_type = Option<u32>)]
+    limit: Option<String>,
 }
+
+/// Matches of one glob: what fits an answer of some megabytes.
+const MATCHES_MAX: u32 = 100_000;
 
 /// Find files by pattern.
 ///
@@ -34,10 +40,7 @@ pub(crate) async fn glob(
     Params(wanted): Params<Wanted>,
 ) -> Reply<Vec<String>> {
     let pattern = convert::path("pattern", wanted.pattern)?;
-    match plane.engine.fs(&caller, &id, FileOp::Glob(pattern)).await? {
-        FileReply::Paths(paths) => Ok(ok(paths)),
-        FileReply::Done | FileReply::Info(_) | FileReply::Listing(_) => {
-            Err(Failure::internal("the agent answered a glob with something else").into())
-        }
-    }
+    let limit = number("limit", wanted.limit.as_deref(), 1..=MATCHES_MAX)?.unwrap_or(MATCHES_MAX);
+    let found = plane.engine.fs(&caller, &id, FileOp::Glob { pattern, limit }).await?.paths();
+    Ok(ok(found.map_err(Failure::from)?))
 }

@@ -3,15 +3,16 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use engine::{ByteRange, Caller};
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use engine::{ByteRange, ByteStream, Caller};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use model::{Failure, FileOp, FileReply, Reason, SandboxId, SandboxPath};
+use model::{Failure, FileInfo, Reason, SandboxId, SandboxPath};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::convert;
 use crate::error::ApiError;
+use crate::etag;
 use crate::extract::{By, Id, Params};
 use crate::range::Part;
 use crate::state::Plane;
@@ -28,18 +29,24 @@ pub(crate) struct Source {
 
 /// Read a file.
 ///
-/// Its bytes as they are, of any length; `Range` reads a part.
+/// Its bytes as they are, of any length; `Range` reads a part. A file that shrinks meanwhile ends
+/// the answer before its announced length.
 #[utoipa::path(
     get, path = "/api/v1/sandboxes/{id}/files", operation_id = "files_read", tag = "files",
     params(
         ("id" = String, Path, description = "The sandbox."), Source,
         ("Range" = Option<String>, Header, description = "One range of bytes: `bytes=0-99`."),
+        ("If-None-Match" = Option<String>, Header,
+            description = "Validators of files that the client has."),
+        ("If-Range" = Option<String>, Header,
+            description = "Reads the part only if the file still has this validator."),
     ),
     responses(
         (status = 200, description = "The file.", content_type = "application/octet-stream",
             body = Vec<u8>),
         (status = 206, description = "A part of it.", content_type = "application/octet-stream",
             body = Vec<u8>),
+        (status = 304, description = "The client has it."),
     ),
 )]
 pub(crate) async fn read(
@@ -49,21 +56,33 @@ pub(crate) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let path = convert::path("path", source.path)?;
-    let part = Part::of(&headers);
+    let mut part = Part::of(&headers);
     let range = byte_range(&plane, (&caller, &id), &path, part).await?;
-    let (info, body) = plane.engine.read_file(&caller, &id, &path, range).await?;
-    if part == Part::Whole {
-        return Ok(answer(StatusCode::OK, info.size, None, Body::from_stream(body)));
+    let (mut info, mut body) = plane.engine.read_file(&caller, &id, &path, range).await?;
+    if etag::has_it(&headers, info.etag.as_ref())? {
+        return Ok(with_etag(StatusCode::NOT_MODIFIED.into_response(), &info));
     }
-    if range.offset >= info.size {
-        return Err(out_of_range(info.size));
+    if part != Part::Whole && !etag::part_fits(&headers, info.etag.as_ref()) {
+        part = Part::Whole;
+        let whole = ByteRange::default();
+        (info, body) = plane.engine.read_file(&caller, &id, &path, whole).await?;
     }
-    let left = info.size - range.offset;
+    let response = if part == Part::Whole {
+        answer(StatusCode::OK, info.size, None, Body::from_stream(body))
+    } else {
+        partial(&info, range, body).ok_or_else(|| out_of_range(info.size))?
+    };
+    Ok(with_etag(response, &info))
+}
+
+/// A part of a file, unless it begins past the end.
+fn partial(info: &FileInfo, range: ByteRange, body: ByteStream) -> Option<Response> {
+    let left = info.size.checked_sub(range.offset).filter(|left| *left > 0)?;
     let length = range.length.map_or(left, |length| length.min(left));
     let last = range.offset + length - 1;
     let content = content_range(format!("bytes {}-{last}/{}", range.offset, info.size));
     let body = Body::from_stream(body);
-    Ok(answer(StatusCode::PARTIAL_CONTENT, length, Some(content), body))
+    Some(answer(StatusCode::PARTIAL_CONTENT, length, Some(content), body))
 }
 
 /// What to read for a part. Where the last bytes of a file begin is known only from its size.
@@ -80,14 +99,21 @@ async fn byte_range(
             Ok(ByteRange { offset, length })
         }
         Part::Last(count) => {
-            let size = match plane.engine.fs(caller, id, FileOp::Stat(path.clone())).await? {
-                FileReply::Info(info) => info.size,
-                FileReply::Done | FileReply::Listing(_) | FileReply::Paths(_) => 0,
-            };
+            // Of the file that is read, also when the path is that of a link to it.
+            let nothing = ByteRange { offset: 0, length: Some(0) };
+            let (info, _) = plane.engine.read_file(caller, id, path, nothing).await?;
+            let size = info.size;
             let length = count.min(size);
             Ok(ByteRange { offset: size - length, length: Some(length) })
         }
     }
+}
+
+fn with_etag(mut response: Response, info: &FileInfo) -> Response {
+    if let Some(etag) = &info.etag {
+        response.headers_mut().insert(ETAG, etag::header(etag));
+    }
+    response
 }
 
 fn answer(status: StatusCode, length: u64, range: Option<HeaderValue>, body: Body) -> Response {

@@ -2,7 +2,7 @@
 
 use api::FileInfo;
 use axum::extract::State;
-use model::{Failure, FileOp, FileReply};
+use model::{Failure, FileOp};
 
 use super::read::Source;
 use crate::convert;
@@ -24,10 +24,6 @@ pub(crate) async fn stat(
     Params(source): Params<Source>,
 ) -> Reply<FileInfo> {
     let path = convert::path("path", source.path)?;
-    match plane.engine.fs(&caller, &id, FileOp::Stat(path)).await? {
-        FileReply::Info(info) => Ok(ok(convert::file_info(info))),
-        FileReply::Done | FileReply::Listing(_) | FileReply::Paths(_) => {
-            Err(Failure::internal("the agent answered a stat with something else").into())
-        }
-    }
+    let info = plane.engine.fs(&caller, &id, FileOp::Stat(path)).await?.info();
+    Ok(ok(convert::file_info(info.map_err(Failure::from)?)))
 }

@@ -1,20 +1,22 @@
 //! `POST /sandboxes/{id}/files`: writes a file, from JSON or from raw bytes.
 
-use api::{Status, WriteRequest};
+use api::{WriteRequest, Written};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use engine::{ByteStream, WriteOptions};
 use futures::TryStreamExt;
 use futures::stream;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
-use model::{Failure, Reason, SandboxPath};
+use http::header::{CONTENT_TYPE, ETAG};
+use model::{ETag, Failure, Reason, SandboxPath};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::convert;
 use crate::error::ApiError;
-use crate::extract::{By, Id, Json, Params, Reply, status};
+use crate::etag;
+use crate::extract::{By, Id, Json, Params, ok};
 use crate::state::Plane;
 
 /// Where a raw body goes.
@@ -36,25 +38,46 @@ pub(crate) struct Target {
 /// one is given.
 #[utoipa::path(
     post, path = "/api/v1/sandboxes/{id}/files", operation_id = "files_write", tag = "files",
-    params(("id" = String, Path, description = "The sandbox."), Target),
+    params(
+        ("id" = String, Path, description = "The sandbox."), Target,
+        ("If-Match" = Option<String>, Header,
+            description = "Writes only if the file has one of these validators; `*`: exists."),
+        ("If-None-Match" = Option<String>, Header,
+            description = "`*`: writes only if there is no file."),
+    ),
     request_body(
         content((WriteRequest = "application/json"), (Vec<u8> = "application/octet-stream")),
     ),
-    responses((status = 200, description = "It is written.", body = Status)),
+    responses((
+        status = 200, description = "It is written.", body = Written,
+        headers(("ETag" = String, description = "The new validator.")),
+    )),
 )]
 pub(crate) async fn write(
     State(plane): State<Plane>,
     By(caller): By,
     Id(id): Id,
     request: Request,
-) -> Reply<Status> {
-    let write = if is_raw(request.headers()) {
+) -> Result<Response, ApiError> {
+    let only = etag::precondition(request.headers())?;
+    let mut write = if is_raw(request.headers()) {
         raw(request, &plane).await?
     } else {
         json(request, &plane).await?
     };
-    plane.engine.write_file(&caller, &id, (&write.path, write.options), write.body).await?;
-    Ok(status("written"))
+    write.options.only = only;
+    let target = (&write.path, write.options);
+    let stored = plane.engine.write_file(&caller, &id, target, write.body).await?;
+    let mut response = ok(Written {
+        status: "written".to_owned(),
+        size: stored.bytes,
+        etag: stored.etag.as_ref().map(ETag::quoted),
+    })
+    .into_response();
+    if let Some(etag) = &stored.etag {
+        response.headers_mut().insert(ETAG, etag::header(etag));
+    }
+    Ok(response)
 }
 
 struct Write {
@@ -76,7 +99,11 @@ async fn raw(request: Request, plane: &Plane) -> Result<Write, ApiError> {
         |error| Failure::new(Reason::InvalidBody, "the body was cut off").caused_by(error);
     Ok(Write {
         path: convert::path("path", target.path)?,
-        options: WriteOptions { mode: convert::mode("mode", target.mode)?, parents: true },
+        options: WriteOptions {
+            mode: convert::mode("mode", target.mode)?,
+            parents: true,
+            only: None,
+        },
         body: Box::pin(body.into_data_stream().map_err(cut_off)),
     })
 }
@@ -88,7 +115,7 @@ async fn json(request: Request, plane: &Plane) -> Result<Write, ApiError> {
     let content = convert::content(request.content, request.encoding.unwrap_or_default())?;
     Ok(Write {
         path,
-        options: WriteOptions { mode, parents: true },
+        options: WriteOptions { mode, parents: true, only: None },
         body: Box::pin(stream::iter([Ok(Bytes::from(content))])),
     })
 }
