@@ -38,6 +38,11 @@ impl Connection {
         Ok(Self { address, stream: BufReader::new(stream) })
     }
 
+    /// Where the other end is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends one request and waits for its answer. `Value::Null` sends no body.
     pub fn ask(&mut self, method: &str, path: &str, body: &Value) -> Result<Answer, Failure> {
         let asked = self.send(method, path, body).and_then(|()| read_answer(&mut self.stream));

@@ -67,6 +67,12 @@ pub fn measure(plane: &mut Plane) -> Result<Memory, Failure> {
     })
 }
 
+/// The resident memory of a process, in KiB.
+pub fn resident(pid: u32) -> Result<u64, Failure> {
+    let sizes = sizes(pid).ok_or_else(|| Failure::new("read the memory of the server"))?;
+    Ok(sizes.rss)
+}
+
 struct Outside {
     server: Sizes,
     children: Sizes,

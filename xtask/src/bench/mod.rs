@@ -6,6 +6,7 @@
 //! figures of one run only. Nothing is asserted here; a mark that is missed is printed as missed.
 
 mod docker;
+mod flows;
 mod host;
 mod http;
 mod memory;
@@ -53,7 +54,9 @@ pub fn run(workspace: &Workspace, rounds: u32, json: Option<&Path>) -> Result<()
     let peers = Peers { docker: docker.as_ref() };
     let samples = measure(&mut plane, &peers, rounds)?;
     let memory = memory::measure(&mut plane)?;
-    let report = Report { rounds, host: host::facts(&stacyvm, docker.as_ref()), samples, memory };
+    let flows = flows::measure(&mut plane)?;
+    let host = host::facts(&stacyvm, docker.as_ref());
+    let report = Report { rounds, host, samples, memory, flows };
     plane.stop()?;
     print!("{}", report.table());
     if let Some(path) = json {

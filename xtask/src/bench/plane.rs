@@ -65,6 +65,17 @@ impl Plane {
         }
     }
 
+    /// Connects anew: the server closes a connection on which nothing was asked for a while.
+    pub fn reconnect(&mut self) -> Result<(), Failure> {
+        self.connection = Connection::open(self.connection.address())?;
+        Ok(())
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.connection.address()
+    }
+
     /// The process of the server.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::flows::{Flow, Flows};
 use super::host::Facts;
 use super::memory::Memory;
 use super::samples::{Figures, Samples};
@@ -14,6 +15,7 @@ pub struct Report {
     pub host: Facts,
     pub samples: Samples,
     pub memory: Memory,
+    pub flows: Flows,
 }
 
 impl Report {
@@ -43,6 +45,7 @@ impl Report {
             line(&mut text, &format!("{sides:60}{ratio:8.3} of the median"));
         }
         line(&mut text, &self.memory_text());
+        text.push_str(&self.flows_text());
         text
     }
 
@@ -64,6 +67,26 @@ impl Report {
             "growth of the server for each",
             each(memory.growth_pss_kib),
         )
+    }
+
+    fn flows_text(&self) -> String {
+        let heads = ["median", "min", "max"].map(|it| format!("{it:>9}")).concat();
+        let mut text = format!("\nflows {:34}{heads}  mark\n", "");
+        for flow in &self.flows.flows {
+            let (low, high) = (flow.samples.first(), flow.samples.last());
+            let figures = [Some(&flow.median()), low, high]
+                .map(|it| format!("{:9.2}", it.copied().unwrap_or(0.0)))
+                .concat();
+            let mark = flow
+                .mark
+                .zip(flow.met())
+                .map(|(mark, met)| format!("  {mark} {}", if met { "met" } else { "missed" }));
+            let name = format!("{} [{}]", flow.name, flow.unit);
+            line(&mut text, &format!("{name:40}{figures}{}", mark.unwrap_or_default()));
+        }
+        let (before, peak) = self.flows.server_rss_kib;
+        line(&mut text, &format!("server, KiB RSS: {before} before, at most {peak} during"));
+        text
     }
 
     /// The same, with durations in microseconds.
@@ -94,6 +117,8 @@ impl Report {
                 "sandboxes_private_kib": memory.sandbox_private_kib,
                 "growth_pss_kib": memory.growth_pss_kib,
             },
+            "flows": self.flows.flows.iter().map(flow_json).collect::<Vec<_>>(),
+            "flows_server_rss_kib": [self.flows.server_rss_kib.0, self.flows.server_rss_kib.1],
         })
     }
 
@@ -131,6 +156,17 @@ fn row_json((measure, figures): (Measure, Figures)) -> Value {
     })
 }
 
+fn flow_json(flow: &Flow) -> Value {
+    json!({
+        "name": flow.name,
+        "unit": flow.unit,
+        "median": flow.median(),
+        "min": flow.samples.first(),
+        "max": flow.samples.last(),
+        "mark": flow.mark,
+    })
+}
+
 fn line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
@@ -150,7 +186,9 @@ mod tests {
         samples.add(Measure::LiveExec, Duration::from_millis(3));
         samples.add(Measure::Bubblewrap, Duration::from_millis(4));
         let memory = Memory { idle_sandboxes: 2, sandbox_pss_kib: 80, ..Memory::default() };
-        Report { rounds: 1, host: vec![("kernel", "6.18".into())], samples, memory }
+        let flow = Flow { name: "read", unit: "MB/s", samples: vec![600.0], mark: Some(500.0) };
+        let flows = Flows { flows: vec![flow], server_rss_kib: (1, 2) };
+        Report { rounds: 1, host: vec![("kernel", "6.18".into())], samples, memory, flows }
     }
 
     #[test]
@@ -162,6 +200,7 @@ mod tests {
             "     3.00     3.00     3.00     3.00     3.00  <= 2.5 missed",
             "   1.250 of the median",
             "       40 PSS",
+            "   600.00   600.00   600.00  500 met",
         ] {
             assert!(table.contains(part), "{part} is not in\n{table}");
         }
