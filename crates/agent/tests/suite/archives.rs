@@ -119,6 +119,21 @@ fn a_copy_is_the_same_and_another() {
 }
 
 #[test]
+fn a_sparse_file_stays_one_in_a_copy() {
+    let mut served = Served::new();
+    fs::create_dir(served.at("d")).unwrap();
+    let file = fs::File::create(served.at("d/sparse")).unwrap();
+    file.set_len(64 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"middle", 32 << 20).unwrap();
+    assert_eq!(served.fs(copy("/d", "/copy", true)), Reply::Done);
+    let meta = fs::metadata(served.at("copy/sparse")).unwrap();
+    assert_eq!(meta.len(), 64 << 20);
+    assert!(meta.blocks() < 2048, "{}", meta.blocks());
+    let read = |name| fs::read(served.at(name)).unwrap();
+    assert!(read("copy/sparse") == read("d/sparse"));
+}
+
+#[test]
 fn a_deep_tree_is_copied() {
     let mut served = Served::new();
     let mut path = String::from("/d");
