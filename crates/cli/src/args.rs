@@ -90,7 +90,7 @@ pub enum Command {
     Extend(Extend),
     /// Print the last lines that programs in a sandbox wrote
     Logs(Logs),
-    /// Copy a file into a sandbox or out of it
+    /// Copy files into a sandbox or out of it
     Cp(Cp),
     /// Print the version
     Version,
@@ -290,7 +290,10 @@ pub struct Logs {
 /// `cp`
 #[derive(Debug, Args)]
 pub struct Cp {
-    #[arg(help = "A file here, or ID:/path in a sandbox; - is standard input")]
+    /// Copy a directory with all that is in it
+    #[arg(short, long)]
+    pub recursive: bool,
+    #[arg(help = "A file or directory here, or ID:/path in a sandbox; - is standard input")]
     #[arg(value_name = "FROM")]
     pub source: Place,
     #[arg(help = "A file or directory here, or ID:/path in a sandbox; - is standard output")]

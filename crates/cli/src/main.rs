@@ -19,10 +19,12 @@ mod page;
 mod place;
 mod plane;
 mod private;
+mod progress;
 mod signals;
 mod surroundings;
 mod talk;
 mod terminal;
+mod tree;
 
 use std::process::ExitCode;
 

@@ -214,6 +214,13 @@ pub enum Reply {
     },
     /// The request failed and had no effect, or none that is left.
     Error(GuestError),
+    /// As an error: the archive is none, or has a member that may not be unpacked.
+    BadArchive {
+        /// The member; empty when it is about the archive as a whole.
+        member: String,
+        /// For people.
+        message: String,
+    },
     /// As an error: the request is over a limit.
     OverLimit {
         /// The limit's name, for programs.
@@ -260,8 +267,6 @@ pub enum GuestErrorKind {
     Changed,
     /// The pattern is none.
     Pattern,
-    /// The archive is none, or has what may not be unpacked.
-    Archive,
     /// The directory is not empty.
     NotEmpty,
     /// The file is in use, or a mount is in the way.

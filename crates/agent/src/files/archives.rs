@@ -69,11 +69,13 @@ pub fn unpack(
 /// What a failure is to the caller. Members are named as the archive names them, files by their
 /// path in the sandbox.
 fn said(path: &GuestPath, error: archive::Error) -> Refusal {
+    let message = error.to_string();
     match error {
-        archive::Error::Invalid { .. } => refusal(GuestErrorKind::Archive, error.to_string()),
-        archive::Error::Limit { limit, max, .. } => {
-            super::over_limit(limit, max, error.to_string())
+        archive::Error::Invalid { member, .. } => {
+            let member = Some(member);
+            Refusal { member, ..refusal(GuestErrorKind::Invalid, message) }
         }
+        archive::Error::Limit { limit, max, .. } => super::over_limit(limit, max, message),
         archive::Error::File { path: file, error } => fail(&path.join(&file), error),
         archive::Error::Changed { path: file } => {
             let message = format!("{}: it changed while it was read", path.join(&file));

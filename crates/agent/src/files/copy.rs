@@ -9,6 +9,7 @@ use archive::Walk;
 use archive::walk::{DIRECTORY, Identity, Step, identity};
 use proto::{EntryKind, GuestErrorKind};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, fchmod, fstat};
+use rustix::fs::{SeekFrom, ftruncate, seek};
 use rustix::fs::{futimens, mkdirat, openat, readlinkat, renameat_with, statat, symlinkat};
 use rustix::io::Errno;
 
@@ -74,13 +75,23 @@ pub fn file(old: &Place, new: Place, stream: &Stream) -> Result<(), Errno> {
 
 fn pour(source: &OwnedFd, target: &OwnedFd, stream: &Stream) -> Result<(), Errno> {
     let mut buffer = vec![0; COPY_CHUNK];
+    let mut size = 0;
     loop {
         if stream.is_gone() {
             return Err(Errno::CANCELED);
         }
         match rustix::io::read(source, &mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => write_all(target, &buffer[..count])?,
+            // The end may be a hole.
+            Ok(0) => return ftruncate(target, size),
+            Ok(count) => {
+                size += count as u64;
+                if buffer[..count].iter().all(|byte| *byte == 0) {
+                    // What is empty here is not stored there.
+                    seek(target, SeekFrom::Start(size))?;
+                } else {
+                    write_all(target, &buffer[..count])?;
+                }
+            }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }

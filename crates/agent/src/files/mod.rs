@@ -48,14 +48,17 @@ pub struct Refusal {
     pub message: String,
     /// The limit that the request is over.
     limit: Option<(&'static str, u64)>,
+    /// The member of an archive that may not be unpacked.
+    member: Option<String>,
 }
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { kind, message, limit } = refusal;
-        match limit {
-            Some((limit, max)) => Self::OverLimit { limit: limit.to_owned(), max, message },
-            None => Self::Error(GuestError { kind, message }),
+        let Refusal { kind, message, limit, member } = refusal;
+        match (limit, member) {
+            (Some((limit, max)), _) => Self::OverLimit { limit: limit.to_owned(), max, message },
+            (None, Some(member)) => Self::BadArchive { member, message },
+            (None, None) => Self::Error(GuestError { kind, message }),
         }
     }
 }
@@ -232,7 +235,7 @@ fn send_lines(stream: &Stream, reply: &Reply, lines: impl Iterator<Item = Vec<u8
 }
 
 fn refusal(kind: GuestErrorKind, message: impl Into<String>) -> Refusal {
-    Refusal { kind, message: message.into(), limit: None }
+    Refusal { kind, message: message.into(), limit: None, member: None }
 }
 
 /// Refuses what is over a limit, which the message names.

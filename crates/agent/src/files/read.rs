@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use proto::{Entry, EntryKind, GuestErrorKind, Kind, Reply};
+use proto::{Entry, EntryKind, GuestErrorKind, Kind, MAX_PAYLOAD, Reply};
 use rustix::fs::{OFlags, SeekFrom, fstat, seek};
 use rustix::io::Errno;
 
@@ -13,7 +13,7 @@ use super::{Answer, Range, fail, refusal};
 use crate::stream::Stream;
 
 /// Bytes read and sent at once.
-const READ_CHUNK: usize = 128 * 1024;
+const READ_CHUNK: usize = MAX_PAYLOAD;
 
 /// An open regular file.
 #[derive(Debug)]

@@ -93,14 +93,27 @@ fn every_call(served: &mut Served, archive: &[u8]) {
         FsOp::List { path: dir(), limit: 100 },
         FsOp::Page { path: dir(), limit: 100, after: None },
         FsOp::Glob { pattern: "/flip/**".into(), limit: 100 },
+        FsOp::Grep {
+            path: dir(),
+            pattern: ".".into(),
+            recursive: true,
+            ignore_case: false,
+            limit: 100,
+            names: None,
+        },
     ] {
         let stream = served.client.open(&Request::Fs(op));
         let reply = served.client.reply(stream);
         if matches!(reply, Reply::Listing | Reply::Page { .. }) {
             let text = served.rest(stream);
-            assert!(!String::from_utf8_lossy(&text).contains("canary"));
+            let text = String::from_utf8_lossy(&text);
+            assert!(!text.contains("canary") && !text.contains(SECRET), "{text}");
         }
     }
+    let watch = FsOp::Watch { path: dir(), recursive: true };
+    let stream = served.client.open(&Request::Fs(watch));
+    let _ = served.client.reply(stream);
+    served.client.send(Kind::Reset, stream, b"");
     // A copy of the link itself is a link, and leads where a link of the job may lead.
     let is_tree = fs::symlink_metadata(served.at("tree")).is_ok_and(|meta| meta.is_dir());
     for path in ["copy", "moved"].into_iter().chain(is_tree.then_some("tree/secret")) {

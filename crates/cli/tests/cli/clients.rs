@@ -101,6 +101,27 @@ fn standard_input_can_be_copied_into_a_file() {
 }
 
 #[test]
+fn directories_travel_both_ways_with_all_that_is_in_them() {
+    let served = Served::start();
+    let id = served.sandbox();
+    let place = tempfile::tempdir().unwrap();
+    let from = place.path().join("tree");
+    fs::create_dir_all(from.join("a b/empty")).unwrap();
+    fs::write(from.join("a b/-rf"), [0, 255, 10]).unwrap();
+    let from = from.to_str().unwrap();
+    let inside = format!("{id}:/workspace/copy");
+    let refused = served.run(&["cp", from, &inside]);
+    assert!(stderr(&refused).contains("hint: copy it with all that is in it"));
+    let back = place.path().join("back");
+    for (from, to) in [(from, inside.as_str()), (inside.as_str(), back.to_str().unwrap())] {
+        let copied = served.run(&["cp", "-r", from, to]);
+        assert_eq!((stderr(&copied), code(&copied)), (String::new(), 0));
+    }
+    assert_eq!(fs::read(back.join("a b/-rf")).unwrap(), [0, 255, 10]);
+    assert!(back.join("a b/empty").is_dir());
+}
+
+#[test]
 fn a_copy_that_cannot_be_made_leaves_nothing_half_done() {
     let served = Served::start();
     let id = served.sandbox();

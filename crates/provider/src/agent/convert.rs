@@ -60,7 +60,6 @@ pub fn guest_error(error: GuestError) -> Failure {
         }
         GuestErrorKind::Exists => Reason::FileExists,
         GuestErrorKind::Changed => Reason::FileChanged,
-        GuestErrorKind::Archive => Reason::ArchiveInvalid,
         GuestErrorKind::NotEmpty => Reason::DirectoryNotEmpty,
         GuestErrorKind::Busy => Reason::FileBusy,
         GuestErrorKind::ConnectionRefused => Reason::PortClosed,
@@ -73,6 +72,12 @@ pub fn guest_error(error: GuestError) -> Failure {
         }
     };
     Failure::new(reason, bounded(error.message))
+}
+
+/// An archive that may not be unpacked.
+pub fn bad_archive(member: String, message: String) -> Failure {
+    let failure = Failure::new(Reason::ArchiveInvalid, bounded(message));
+    if member.is_empty() { failure } else { failure.detail("member", bounded(member)) }
 }
 
 /// A limit of the agent that a request is over.

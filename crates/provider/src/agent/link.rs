@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use model::{Failure, Reason};
 use proto::frame::decode_window;
 use proto::{FrameError, GENERATION, HEADER_LEN, Header, Hello, INITIAL_WINDOW, Kind, MAX_PAYLOAD};
@@ -28,7 +29,14 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 const CREDIT_MAX: usize = INITIAL_WINDOW as usize * 16;
 
 /// A data frame's payload when there is enough to send.
-const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = MAX_PAYLOAD;
+
+/// Bytes read ahead: many small frames at once, while most of a large one goes straight into its
+/// own memory.
+const READ_BUFFER: usize = 16 * 1024;
+
+/// Frames that are written at once, as far as there are as many.
+const BATCH_FRAMES: usize = 32;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +99,7 @@ impl Link {
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (read, mut write) = tokio::io::split(transport);
-        let mut read = BufReader::with_capacity(2 * CHUNK_BYTES, read);
+        let mut read = BufReader::with_capacity(READ_BUFFER, read);
         let hello = tokio::time::timeout(HELLO_DEADLINE, shake(&mut read, &mut write));
         let hello = hello.await.map_err(|_| LinkError::Hello)??;
         let (outbox, queue) = mpsc::unbounded_channel();
@@ -205,6 +213,7 @@ impl Channel {
         }
         match serde_json::from_slice(&item.payload) {
             Ok(Reply::Error(error)) => Err(convert::guest_error(error)),
+            Ok(Reply::BadArchive { member, message }) => Err(convert::bad_archive(member, message)),
             Ok(Reply::OverLimit { limit, max, message }) => {
                 Err(convert::over_limit(limit, max, message))
             }
@@ -269,8 +278,14 @@ async fn read_frame<R: AsyncRead + Unpin>(read: &mut R) -> Result<(Header, Bytes
     let mut bytes = [0; HEADER_LEN];
     read.read_exact(&mut bytes).await?;
     let header = Header::decode(bytes)?;
-    let mut payload = BytesMut::zeroed(header.len as usize);
-    read.read_exact(&mut payload).await?;
+    let length = header.len as usize;
+    let mut payload = BytesMut::with_capacity(length);
+    while payload.len() < length {
+        let left = length - payload.len();
+        if read.read_buf(&mut (&mut payload).limit(left)).await? == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+    }
     Ok((header, payload))
 }
 
@@ -319,18 +334,33 @@ async fn run_writer<W: AsyncWrite + Unpin>(
     mut queue: mpsc::UnboundedReceiver<Outgoing>,
     shared: Arc<Shared>,
 ) {
-    let mut batch = Vec::with_capacity(2 * CHUNK_BYTES);
-    while let Some(first) = queue.recv().await {
-        batch.clear();
-        let mut next = Some(first);
-        while let Some(frame) = next {
-            batch.extend_from_slice(&frame.header.encode());
-            batch.extend_from_slice(&frame.payload);
-            next = if batch.len() < CHUNK_BYTES { queue.try_recv().ok() } else { None };
-        }
-        if write.write_all(&batch).await.is_err() {
+    let mut batch = Vec::with_capacity(BATCH_FRAMES);
+    while queue.recv_many(&mut batch, BATCH_FRAMES).await > 0 {
+        if write_frames(&mut write, &batch).await.is_err() {
             break;
         }
+        batch.clear();
     }
     shared.close();
+}
+
+/// Writes frames from where their bytes are.
+async fn write_frames<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    frames: &[Outgoing],
+) -> std::io::Result<()> {
+    let headers: Vec<_> = frames.iter().map(|frame| frame.header.encode()).collect();
+    let parts = headers.iter().zip(frames);
+    let mut slices: Vec<_> = parts
+        .flat_map(|(header, frame)| [IoSlice::new(header), IoSlice::new(&frame.payload)])
+        .collect();
+    let mut left = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match write.write_vectored(left).await? {
+            0 => return Err(std::io::ErrorKind::WriteZero.into()),
+            count => IoSlice::advance_slices(&mut left, count),
+        }
+    }
+    write.flush().await
 }

@@ -84,6 +84,9 @@ impl AgentGuest {
         };
         match (item.kind, serde_json::from_slice(&item.payload)) {
             (Kind::Reply, Ok(Reply::Error(error))) => Err(convert::guest_error(error)),
+            (Kind::Reply, Ok(Reply::BadArchive { member, message })) => {
+                Err(convert::bad_archive(member, message))
+            }
             (Kind::Reply, Ok(Reply::OverLimit { limit, max, message })) => {
                 Err(convert::over_limit(limit, max, message))
             }
