@@ -39,6 +39,24 @@ const NEEDS: &[Need] = &[
         present: || command::succeeds(Command::new(PYTHON).args(["-c", "import venv, ensurepip"])),
     },
     Need {
+        package: "tmux",
+        purpose: Purpose::Test,
+        reason: "is the terminal that `stacyvm shell` is tried on",
+        present: || command::succeeds(Command::new("tmux").arg("-V")),
+    },
+    Need {
+        package: "vim-tiny",
+        purpose: Purpose::Test,
+        reason: "is edited with in a sandbox's terminal",
+        present: || Path::new("/usr/bin/vim.tiny").exists(),
+    },
+    Need {
+        package: "procps",
+        purpose: Purpose::Test,
+        reason: "its `top` fills a sandbox's terminal",
+        present: || Path::new("/usr/bin/top").exists(),
+    },
+    Need {
         package: "g++",
         purpose: Purpose::Fuzz,
         reason: "compiles libFuzzer",
