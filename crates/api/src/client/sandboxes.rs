@@ -1,5 +1,8 @@
 //! Sandboxes through the client.
 
+use reqwest::Method;
+
+use crate::paths::IDEMPOTENCY_KEY;
 use crate::sandbox::{
     Admission, ExtendRequest, PoolStatus, Pruned, QuotaSummary, Sandbox, SpawnRequest, Stats,
     Status,
@@ -11,6 +14,17 @@ impl Client {
     /// Makes a sandbox; it runs when this returns.
     pub async fn spawn(&self, request: &SpawnRequest) -> Result<Sandbox, ClientError> {
         self.post(self.url(&["sandboxes"], &[]), request).await
+    }
+
+    /// Makes a sandbox, once under the same `key`, however often this is called; it runs when this
+    /// returns.
+    pub async fn spawn_once(
+        &self,
+        request: &SpawnRequest,
+        key: &str,
+    ) -> Result<Sandbox, ClientError> {
+        let post = self.request(Method::POST, self.url(&["sandboxes"], &[]));
+        self.answer(post.header(IDEMPOTENCY_KEY, key).json(request)).await
     }
 
     /// Whether `request` would be allowed now.
