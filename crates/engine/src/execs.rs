@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use model::{
-    ExecEnd, ExecId, ExecProgram, ExecRecord, Failure, Outcome, Phase, Reason, Sandbox, SandboxId,
-    StartFailure, TtySize,
+    EventKind, ExecId, ExecProgram, ExecRecord, Failure, Outcome, Phase, Reason, Sandbox,
+    SandboxId, StartFailure, TtySize,
 };
 use provider::{ByteStream, ExecEvent, Guest};
 use store::AuditEntry;
 
-use crate::chronicle;
+use crate::chronicle::{self, facts};
 use crate::exec::Run;
-use crate::follow::{Follower, nothing};
+use crate::follow::{Follower, end_at, nothing};
 use crate::guests::is_lost;
 use crate::plane::{Plane, locked};
 use crate::request::{Caller, NewExec};
@@ -139,14 +139,7 @@ impl Plane {
         };
         let event = tokio::time::timeout(limit, session.events.next()).await.map_err(|_| late())?;
         let Some(ExecEvent::Exit(exit)) = event.transpose()? else { return Err(late()) };
-        let end = ExecEnd {
-            at: self.clock.now(),
-            outcome: exit.outcome,
-            duration: exit.duration,
-            stdout_bytes: exit.stdout_bytes,
-            stderr_bytes: exit.stderr_bytes,
-            usage: exit.usage,
-        };
+        let end = end_at(self.clock.now(), exit);
         Ok(ExecRecord { end: Some(end), ..record })
     }
 
@@ -193,20 +186,26 @@ impl Plane {
                 }
                 // What is being created, lost or ended is looked at again when that is over.
                 Some(Phase::Pending | Phase::Starting | Phase::Lost | Phase::Stopping(_)) => {}
-                Some(Phase::Gone(_)) | None => self.close(record, row).await,
+                Some(Phase::Gone(_)) | None => self.close(&record).await?,
             }
         }
         Ok(())
     }
 
     /// Ends the row of a program whose sandbox is over.
-    async fn close(&self, record: ExecRecord, row: Option<Sandbox>) {
-        let Some(row) = row else {
-            tracing::warn!(exec = %record.id, "an exec without a sandbox is left to retention");
-            return;
-        };
-        let run = run_again(&self.options, row, &record);
-        self.note_end(&run, Outcome::SandboxLost.word(), &nothing(Outcome::SandboxLost)).await;
+    async fn close(&self, record: &ExecRecord) -> Result<(), Failure> {
+        let (outcome, at) = (Outcome::SandboxLost, self.clock.now());
+        let caller = Caller { owner: record.owner.clone(), request_id: None };
+        let data = facts([
+            ("exec_id", record.id.to_string()),
+            ("outcome", outcome.word().to_owned()),
+            ("exit_code", outcome.exit_code().to_string()),
+        ]);
+        let entry = chronicle::audit(&caller, "exec", outcome.word(), at);
+        let entry = AuditEntry { detail: record.id.to_string(), ..entry };
+        let noted = chronicle::inside(&record.sandbox, Some((EventKind::ExecFailed, data)), entry);
+        let end = end_at(at, nothing(outcome));
+        self.store.end_exec(&record.id, &end, &noted).await.map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use model::{EventKind, ExecEnd, Failure, Outcome, Phase, Usage};
+use model::{EventKind, ExecEnd, Failure, Outcome, Phase, Timestamp, Usage};
 use provider::{ExecEvent, ExecExit, ExecSession, Guest, Offsets};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -231,14 +231,7 @@ impl Plane {
         };
         let record = self.note(run, Some((kind, word, &exit.outcome)));
         let written = if run.is_kept() {
-            let end = ExecEnd {
-                at: self.clock.now(),
-                outcome: exit.outcome.clone(),
-                duration: exit.duration,
-                stdout_bytes: exit.stdout_bytes,
-                stderr_bytes: exit.stderr_bytes,
-                usage: exit.usage,
-            };
+            let end = end_at(self.clock.now(), exit.clone());
             self.store.end_exec(&run.spec.id, &end, &record).await.map(drop)
         } else {
             self.journal.write(record).await
@@ -247,6 +240,18 @@ impl Plane {
             let exec = &run.spec.id;
             tracing::warn!(%exec, error = %failure, "an end was not written down");
         }
+    }
+}
+
+/// The end of a program as it is stored.
+pub(crate) fn end_at(at: Timestamp, exit: ExecExit) -> ExecEnd {
+    ExecEnd {
+        at,
+        outcome: exit.outcome,
+        duration: exit.duration,
+        stdout_bytes: exit.stdout_bytes,
+        stderr_bytes: exit.stderr_bytes,
+        usage: exit.usage,
     }
 }
 

@@ -196,6 +196,25 @@ pub enum ExecEvent {
     Exit(ExecExit),
 }
 
+impl ExecEvent {
+    /// The event with its place in the output, of which `next` bytes came before.
+    pub fn placed(self, next: &mut Offsets) -> WatchEvent {
+        match self {
+            Self::Stdout(bytes) => {
+                let offset = next.stdout;
+                next.stdout += bytes.len() as u64;
+                WatchEvent::Stdout { offset, bytes }
+            }
+            Self::Stderr(bytes) => {
+                let offset = next.stderr;
+                next.stderr += bytes.len() as u64;
+                WatchEvent::Stderr { offset, bytes }
+            }
+            Self::Exit(exit) => WatchEvent::Exit(exit),
+        }
+    }
+}
+
 /// What a watcher sees; see [`Guest::watch`].
 pub type WatchStream = BoxStream<'static, Result<WatchEvent, Failure>>;
 

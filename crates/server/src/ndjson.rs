@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::{Encoding, ExecExit, ExecLine};
 use bytes::Bytes;
-use engine::{ExecEvent, Offsets, RunningExec, WatchEvent, WatchStream};
+use engine::{Offsets, RunningExec, WatchEvent, WatchStream};
 use futures::stream::{self, Stream, StreamExt};
 use model::{ExecId, Failure, Outcome, format_duration};
 use tokio::time::{Instant, timeout};
@@ -30,7 +30,7 @@ impl Source {
     /// All output of a program that was just started.
     pub(crate) fn running(exec: RunningExec) -> Self {
         let mut next = Offsets::default();
-        let events = exec.events.map(move |event| Ok(located(event?, &mut next)));
+        let events = exec.events.map(move |event| Ok(event?.placed(&mut next)));
         let from = Offsets::default();
         Self { id: exec.id, events: events.boxed(), from, by_offset: false, may_stop: false }
     }
@@ -38,23 +38,6 @@ impl Source {
     /// What a program wrote from the given bytes on; to its end if `follow`.
     pub(crate) fn kept(id: ExecId, events: WatchStream, (from, follow): (Offsets, bool)) -> Self {
         Self { id, events, from, by_offset: true, may_stop: !follow }
-    }
-}
-
-/// The event with its place in the output.
-pub(crate) fn located(event: ExecEvent, next: &mut Offsets) -> WatchEvent {
-    match event {
-        ExecEvent::Stdout(bytes) => {
-            let offset = next.stdout;
-            next.stdout += bytes.len() as u64;
-            WatchEvent::Stdout { offset, bytes }
-        }
-        ExecEvent::Stderr(bytes) => {
-            let offset = next.stderr;
-            next.stderr += bytes.len() as u64;
-            WatchEvent::Stderr { offset, bytes }
-        }
-        ExecEvent::Exit(exit) => WatchEvent::Exit(exit),
     }
 }
 

@@ -20,8 +20,8 @@ use super::program::{Channel, Running, Stdin, run};
 use super::{CLOSED_PORT, Listeners, locked, lost};
 use crate::contract::RuntimeStatus;
 use crate::guest::{
-    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, ExecStatus, Guest, Offsets, WatchEvent,
-    WatchStream, WriteOptions,
+    ByteRange, ByteStream, Duplex, ExecEvent, ExecSession, ExecStatus, Guest, Offsets, WatchStream,
+    WriteOptions,
 };
 
 /// What a pipe or a connection holds before its writer waits.
@@ -242,19 +242,7 @@ impl Guest for MemoryGuest {
             return Err(Failure::invalid_field("offset", "it is past the end of the output"));
         }
         let mut next = from;
-        let events = self.follow(running, from).events.map_ok(move |event| match event {
-            ExecEvent::Stdout(bytes) => {
-                let offset = next.stdout;
-                next.stdout += bytes.len() as u64;
-                WatchEvent::Stdout { offset, bytes }
-            }
-            ExecEvent::Stderr(bytes) => {
-                let offset = next.stderr;
-                next.stderr += bytes.len() as u64;
-                WatchEvent::Stderr { offset, bytes }
-            }
-            ExecEvent::Exit(exit) => WatchEvent::Exit(exit),
-        });
+        let events = self.follow(running, from).events.map_ok(move |event| event.placed(&mut next));
         Ok(events.boxed())
     }
 
