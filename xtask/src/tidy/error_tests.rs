@@ -16,7 +16,6 @@ const MODEL: &str = "crates/model";
 
 /// Reasons without a test, and why. The list may only shrink.
 const UNTESTED: &[(Reason, &str)] = &[
-    (Reason::UserInvalid, "comes with the user of an exec"),
     (Reason::ArchiveInvalid, "comes with archives"),
     (Reason::FileChanged, "comes with conditional writes"),
     (Reason::Overloaded, "nothing refuses for want of room yet: connections wait"),
