@@ -17,16 +17,8 @@ const MARK: &str = "*pending*";
 /// The promises that may have no proof yet. The list may only shrink.
 const PENDING: &[&str] = &[
     "exec.argv_no_shell",
-    "exec.websocket",
-    "exec.background",
-    "exec.background_output",
-    "exec.background_control",
-    "exec.background_restart",
-    "exec.tty",
     "exec.tty_cli",
-    "exec.user_choice",
     "exec.image_root",
-    "exec.idempotency",
     "files.if_match",
     "files.etag",
     "files.huge",
