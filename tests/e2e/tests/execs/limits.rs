@@ -1,4 +1,4 @@
-//! Many programs at once, and programs that want more than there is.
+//! Many programs at once, programs that want more than there is, and whom they run as.
 
 use api::exec::ExecRequest;
 use api::sandbox::SpawnRequest;
@@ -53,5 +53,32 @@ async fn memory_that_runs_out_is_the_programs_end_and_not_the_sandboxs() {
     let modest = "python3 -c 'print(len(bytearray(30 << 20)))'";
     assert_eq!(support::output(&stage.client, &id, modest).await, "31457280\n");
     stage.client.destroy(&id).await.unwrap();
+    stage.end().await;
+}
+
+/// Who a program is can be said by each call, and nobody becomes more than the sandbox's users are.
+#[tokio::test]
+async fn a_call_may_choose_another_user_of_the_sandbox_by_name_or_number() {
+    let stage = Stage::start().await;
+    let as_user = |user: &str, line: &str| ExecRequest { user: Some(user.into()), ..shell(line) };
+    for (user, ids) in [
+        ("nobody", "65534 65534 65534"),
+        ("65534", "65534 65534 65534"),
+        ("1000:65534", "1000 65534 65534"),
+        ("user", "1000 1000 1000"),
+    ] {
+        let request = as_user(user, "echo $(id -u) $(id -g) $(id -G)");
+        let result = stage.client.exec(&stage.id, &request).await.unwrap();
+        assert_eq!(result.stdout, format!("{ids}\n"), "{user}");
+    }
+    // Another user cannot write where the default one can.
+    let line = "touch /workspace/theirs; grep CapEff /proc/self/status";
+    let result = stage.client.exec(&stage.id, &as_user("nobody", line)).await.unwrap();
+    assert!(result.stderr.contains("Permission denied"), "{result:?}");
+    assert_eq!(result.stdout, "CapEff:\t0000000000000000\n");
+    for user in ["nobody-knows", "4000000000", "root", "0", "user:no-such-group"] {
+        let error = stage.refused(&as_user(user, "id")).await;
+        assert_eq!((error.status, error.body.reason.as_str()), (400, "user_invalid"), "{user}");
+    }
     stage.end().await;
 }

@@ -71,11 +71,16 @@ async fn a_terminal_has_job_control() {
     assert!(jobs.contains("Running"), "{jobs}");
     sender.stdin("fg\n".into()).await.unwrap();
     until(&mut screen, "fg\r\nsleep 100\r\n").await;
+    // The shell says so before it gives the terminal away, and is itself deaf to Ctrl-Z.
+    let in_front = async || stage.sh("ps -o stat= -C sleep").await.stdout.contains('+');
+    eventually("the program has the terminal", in_front).await;
     // Ctrl-Z stops it, and the shell is there again.
     sender.stdin("\x1a".into()).await.unwrap();
     let stopped = until(&mut screen, "$ ").await;
     assert!(stopped.contains("Stopped"), "{stopped}");
-    sender.stdin("kill %1; wait; exit 4\n".into()).await.unwrap();
+    sender.stdin("bg; kill %1\n".into()).await.unwrap();
+    eventually("the program ends", async || !stage.runs("sleep")).await;
+    sender.stdin("\nexit 4\n".into()).await.unwrap();
     assert_eq!(told(screen).await.exit.exit_code, 4);
     stage.end().await;
 }
