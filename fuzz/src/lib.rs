@@ -6,9 +6,10 @@
 //! an input that once broke something breaks no more. A crash is kept by copying the file that
 //! libFuzzer names into the target's folder.
 //!
-//! A new reader of foreign bytes (an archive, a policy pattern) is a new file and a row in
+//! A new reader of foreign bytes (a policy pattern) is a new file and a row in
 //! [`TARGETS`].
 
+mod archive;
 mod exec_start;
 mod frames;
 mod glob_pattern;
@@ -26,6 +27,7 @@ pub struct Target {
 
 /// Every target there is, by name.
 pub const TARGETS: &[Target] = &[
+    Target { name: "archive", run: archive::run },
     Target { name: "exec_start", run: exec_start::run },
     Target { name: "frames", run: frames::run },
     Target { name: "glob_pattern", run: glob_pattern::run },

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use model::{
-    ArchiveLimits, Clock, Event, ExecId, ExecRecord, ExecResult, Failure, FileEvent, FileInfo,
-    FileOp, FileReply, Sandbox, SandboxId, SandboxPath, Stored, Timestamp, TtySize, Unpacked,
+    Clock, Event, ExecId, ExecRecord, ExecResult, Failure, FileEvent, FileInfo, FileOp, FileReply,
+    Sandbox, SandboxId, SandboxPath, Stored, Timestamp, TtySize, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Provider, WatchStream, WriteOptions};
 use store::Store;
@@ -306,10 +306,10 @@ impl Engine {
         &self,
         caller: &Caller,
         id: &SandboxId,
-        (path, limits): (&SandboxPath, ArchiveLimits),
+        path: &SandboxPath,
         body: ByteStream,
     ) -> Result<Unpacked, Failure> {
-        let unpack = self.plane.unpack(caller, id, (path, limits), body);
+        let unpack = self.plane.unpack(caller, id, path, body);
         self.plane.op("file.unpack", caller, Some(id), unpack).await
     }
 

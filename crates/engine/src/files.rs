@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use model::{
-    ArchiveLimits, EventKind, Failure, FileEvent, FileInfo, FileOp, FileReply, Grep, Reason,
-    Sandbox, SandboxId, SandboxPath, Stats, Stored, Timestamp, Unpacked,
+    EventKind, Failure, FileEvent, FileInfo, FileOp, FileReply, Grep, Reason, Sandbox, SandboxId,
+    SandboxPath, Stats, Stored, Timestamp, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Guest, WriteOptions};
 use store::AuditEntry;
@@ -18,6 +18,7 @@ use crate::guests::is_lost;
 use crate::limits;
 use crate::plane::{Plane, locked};
 use crate::request::Caller;
+use crate::validate;
 
 /// What a sandbox uses, and how busy it was since it was last asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +70,9 @@ impl Plane {
         id: &SandboxId,
         op: FileOp,
     ) -> Result<FileReply, Failure> {
+        if let FileOp::Grep(grep) = &op {
+            validate::grep(&self.options, grep)?;
+        }
         let row = self.at_work(id).await?;
         if !op.is_mutation() {
             let (op, asked) = (Arc::new(op.clone()), op);
@@ -157,11 +161,13 @@ impl Plane {
         self: &Arc<Self>,
         caller: &Caller,
         id: &SandboxId,
-        (path, limits): (&SandboxPath, ArchiveLimits),
+        path: &SandboxPath,
         body: ByteStream,
     ) -> Result<Unpacked, Failure> {
         let row = self.at_work(id).await?;
+        let limits = limits::archive(&self.options);
         let result = self.guest(&row).await?.unpack(path, limits, body).await;
+        let result = limits::of_archive(&self.options, result);
         let what = ("file.unpack", path.to_string());
         self.note_change(caller, &row, what, result.as_ref().err()).await?;
         self.notice(&row, result)

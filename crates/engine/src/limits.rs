@@ -2,7 +2,7 @@
 //! comes back.
 
 use model::failure::Detail;
-use model::{Failure, FileOp, FileReply, Limit, Reason};
+use model::{ArchiveLimits, Failure, FileOp, FileReply, Limit, Reason, Unpacked};
 
 use crate::options::EngineOptions;
 
@@ -38,13 +38,42 @@ pub(crate) fn of_listing(
     }
 }
 
+/// What an archive may come to.
+pub(crate) fn archive(options: &EngineOptions) -> ArchiveLimits {
+    ArchiveLimits { entries: options.max_archive_entries, bytes: options.max_archive_bytes }
+}
+
+/// Names the limit that an archive came over.
+pub(crate) fn of_archive(
+    options: &EngineOptions,
+    answer: Result<Unpacked, Failure>,
+) -> Result<Unpacked, Failure> {
+    let bounds = [
+        ("entries", Limit::ArchiveEntries, options.max_archive_entries),
+        ("bytes", Limit::ArchiveBytes, options.max_archive_bytes),
+    ];
+    answer.map_err(|failure| {
+        let named = |(name, _, _): &&(&str, Limit, u64)| names(&failure, name);
+        match bounds.iter().find(named) {
+            Some(&(_, limit, max)) => {
+                Failure::over_limit(limit, Detail::amount(max), failure.message)
+            }
+            None => failure,
+        }
+    })
+}
+
 fn is_listing(op: &FileOp) -> bool {
     matches!(op, FileOp::List(_) | FileOp::Glob { .. })
 }
 
 fn names_listing(failure: &Failure) -> bool {
-    let named = |name: &&str| failure.details.get("limit") == Some(&Detail::from(*name));
-    failure.reason == Reason::TooLarge && GUEST_LISTING.iter().any(named)
+    GUEST_LISTING.iter().any(|name| names(failure, name))
+}
+
+/// Whether a guest says that its bound of this name was passed.
+fn names(failure: &Failure, bound: &str) -> bool {
+    failure.reason == Reason::TooLarge && failure.details.get("limit") == Some(&bound.into())
 }
 
 #[cfg(test)]
@@ -75,6 +104,31 @@ mod tests {
         }
         let other = Failure::new(Reason::TooLarge, "pattern: it takes too long");
         assert!(listed(Err(other)).unwrap_err().details.is_empty());
+    }
+
+    #[test]
+    fn an_archive_over_a_limit_names_it() {
+        let options =
+            EngineOptions { max_archive_entries: 3, max_archive_bytes: 1 << 40, ..options() };
+        let guests = |bound: &str| {
+            let failure = Failure::new(Reason::TooLarge, "a/b: over it");
+            of_archive(&options, Err(failure.detail("limit", bound).detail("max", 1))).unwrap_err()
+        };
+        for (bound, limit, max) in
+            [("entries", Limit::ArchiveEntries, 3), ("bytes", Limit::ArchiveBytes, 1 << 40)]
+        {
+            let failure = guests(bound);
+            assert_eq!(
+                (failure.reason, failure.message.as_str()),
+                (limit.reason(), "a/b: over it")
+            );
+            assert_eq!(failure.details["limit"], limit.name().into());
+            assert_eq!(failure.details["max"], Detail::Number(max));
+            assert_eq!(failure.hint, Some(limit.hint()));
+        }
+        assert_eq!(guests("path_bytes").details["limit"], "path_bytes".into());
+        let other = Failure::new(Reason::NoSpace, "full");
+        assert!(of_archive(&options, Err(other)).unwrap_err().details.is_empty());
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub struct EngineOptions {
     /// Entries of one listing, and matches of one pattern. 100,000, which is also the most that an
     /// agent gives.
     pub max_listing_entries: usize,
+    /// Lines that one search in files may ask for. 10,000, which is also the most that an agent
+    /// gives.
+    pub max_grep_matches: u32,
+    /// Members of an archive that is unpacked: more than a large project with all that it depends
+    /// on. 100,000.
+    pub max_archive_entries: u64,
+    /// Bytes in all files of such an archive. 16 GiB.
+    pub max_archive_bytes: u64,
+    /// How many times its compressed size such an archive may have, once it is large. 1000.
+    pub max_archive_ratio: u64,
     /// Labels of one sandbox, so that its row stays small. 64.
     pub max_metadata_entries: usize,
     /// Bytes in the name of a label. 128.
@@ -84,6 +94,10 @@ impl Default for EngineOptions {
             replay_bytes: 1024 * 1024,
             max_execs: 100,
             max_listing_entries: 100_000,
+            max_grep_matches: 10_000,
+            max_archive_entries: 100_000,
+            max_archive_bytes: 16 << 30,
+            max_archive_ratio: 1000,
             max_metadata_entries: 64,
             max_metadata_key_bytes: 128,
             max_metadata_value_bytes: 4096,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use model::failure::Detail;
 use model::{
-    ExecId, ExecProgram, ExecSpec, Failure, Limit, Resources, SandboxPath, TtySize, format_duration,
+    ExecId, ExecProgram, ExecSpec, Failure, Grep, Limit, Resources, SandboxPath, TtySize,
+    format_duration,
 };
 
 use crate::options::EngineOptions;
@@ -174,13 +175,27 @@ pub(crate) fn exec(options: &EngineOptions, id: ExecId, new: NewExec) -> Result<
 pub(crate) fn terminal(size: TtySize) -> Result<TtySize, Failure> {
     for (field, cells) in [("tty.cols", size.cols), ("tty.rows", size.rows)] {
         if !(1..=TTY_CELLS_MAX).contains(&cells) {
-            let problem = format_args!("expected 1 to {TTY_CELLS_MAX}");
-            return Err(
-                Failure::invalid_field(field, problem).detail("max", i64::from(TTY_CELLS_MAX))
-            );
+            let (max, problem) = (TTY_CELLS_MAX, format_args!("expected 1 to {TTY_CELLS_MAX}"));
+            return Err(match cells {
+                0 => Failure::invalid_field(field, problem),
+                _ => Failure::field_over_limit(field, Limit::TtyCells, i64::from(max), problem),
+            });
         }
     }
     Ok(size)
+}
+
+/// A search in files.
+pub(crate) fn grep(options: &EngineOptions, grep: &Grep) -> Result<(), Failure> {
+    let max = options.max_grep_matches;
+    if (1..=max).contains(&grep.limit) {
+        return Ok(());
+    }
+    let problem = format_args!("expected a number from 1 to {max}");
+    Err(match grep.limit {
+        0 => Failure::invalid_field("limit", problem),
+        _ => Failure::field_over_limit("limit", Limit::GrepMatches, i64::from(max), problem),
+    })
 }
 
 /// The name or number of a user, of which only the sandbox knows the meaning.

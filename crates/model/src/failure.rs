@@ -43,6 +43,11 @@ impl Detail {
     pub fn count(count: usize) -> Self {
         Self::Number(i64::try_from(count).unwrap_or(i64::MAX))
     }
+
+    /// A number that is large on every machine.
+    pub fn amount(amount: u64) -> Self {
+        Self::Number(i64::try_from(amount).unwrap_or(i64::MAX))
+    }
 }
 
 impl From<String> for Detail {

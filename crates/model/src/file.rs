@@ -193,13 +193,6 @@ pub struct ArchiveLimits {
     pub bytes: u64,
 }
 
-impl Default for ArchiveLimits {
-    /// More than a large project with all that it depends on; 16 GiB.
-    fn default() -> Self {
-        Self { entries: 100_000, bytes: 16 << 30 }
-    }
-}
-
 /// What an archive came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {

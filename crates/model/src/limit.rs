@@ -83,6 +83,17 @@ limits! {
     /// Entries of one listing, and matches of one pattern.
     ListingEntries = "limits.listing_entries", Operator, TooLarge,
         "list a smaller directory or use a closer pattern";
+    /// Lines that one search in files may ask for.
+    GrepMatches = "limits.grep_matches", Operator, InvalidField,
+        "ask for fewer, or search in a smaller directory";
+    /// Members of an archive that is unpacked.
+    ArchiveEntries = "limits.archive_entries", Operator, TooLarge,
+        "send the files in several archives";
+    /// Bytes in all files together of an archive that is unpacked.
+    ArchiveBytes = "limits.archive_bytes", Operator, TooLarge,
+        "send the files in several archives";
+    /// How many times its compressed size an archive may unpack to.
+    ArchiveRatio = "limits.archive_ratio", Operator, TooLarge, "send the archive uncompressed";
     /// Bytes in a JSON body.
     JsonBodyBytes = "limits.json_body_bytes", Operator, BodyTooLarge,
         "send a large file as application/octet-stream";
@@ -100,6 +111,8 @@ limits! {
         "write them to a file in the sandbox and read that";
     /// Arguments, and environment entries.
     Args = "args", Nature, InvalidField, "write them to a file in the sandbox and read that";
+    /// Columns, and rows, of a terminal.
+    TtyCells = "tty_cells", Nature, InvalidField, "ask for a smaller terminal";
 }
 
 impl Limit {

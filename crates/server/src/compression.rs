@@ -13,7 +13,8 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use futures::StreamExt;
 use futures::stream;
-use model::{Failure, Reason};
+use model::failure::Detail;
+use model::{Failure, Limit, Reason};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 /// Streams that are compressed or unpacked at once: each has a thread and its buffers.
@@ -29,9 +30,6 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Up to this size nothing is a bomb, however small it was: 64 MiB.
 const RATIO_FREE_BYTES: u64 = 64 << 20;
-
-/// How many times its compressed size an archive may have.
-const RATIO_MAX: u64 = 1000;
 
 /// The largest window of a zstd stream, as a power of two: 32 MiB, which all levels but those of
 /// `--ultra` and `--long` keep to. Its reader holds that much memory.
@@ -85,8 +83,12 @@ pub(crate) fn compressed(source: ByteStream, format: ArchiveFormat) -> Result<By
     })
 }
 
-/// A stream without its compression.
-pub(crate) fn plain(source: ByteStream, format: ArchiveFormat) -> Result<ByteStream, Failure> {
+/// A stream without its compression, which may make it `ratio_max` times as long.
+pub(crate) fn plain(
+    source: ByteStream,
+    format: ArchiveFormat,
+    ratio_max: u64,
+) -> Result<ByteStream, Failure> {
     if format == ArchiveFormat::Tar {
         return Ok(source);
     }
@@ -112,9 +114,9 @@ pub(crate) fn plain(source: ByteStream, format: ArchiveFormat) -> Result<ByteStr
                 Err(error) => return Err(broken(format, error)),
             };
             made += count as u64;
-            let allowed = taken.load(Ordering::Relaxed).saturating_mul(RATIO_MAX);
+            let allowed = taken.load(Ordering::Relaxed).saturating_mul(ratio_max);
             if made > RATIO_FREE_BYTES.max(allowed) {
-                return Err(bomb());
+                return Err(bomb(ratio_max));
             }
             if output.write_all(&buffer[..count]).is_err() {
                 // Nobody reads on.
@@ -129,10 +131,9 @@ fn broken(format: ArchiveFormat, error: io::Error) -> Failure {
     Failure::new(Reason::ArchiveInvalid, message).caused_by(error)
 }
 
-fn bomb() -> Failure {
-    let max = i64::try_from(RATIO_MAX).unwrap_or(i64::MAX);
-    let message = format!("archive: it unpacks to over {RATIO_MAX} times its size");
-    Failure::new(Reason::TooLarge, message).detail("limit", "ratio").detail("max", max)
+fn bomb(ratio_max: u64) -> Failure {
+    let message = format!("archive: it unpacks to over {ratio_max} times its size");
+    Failure::over_limit(Limit::ArchiveRatio, Detail::amount(ratio_max), message)
 }
 
 /// Passes a stream through a thread.

@@ -24,7 +24,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stacyvm", COMPOSED),
     ("stacyvm-testkit", COMPOSED),
     ("stacyvm-e2e", COMPOSED),
-    ("stacyvm-fuzz", &["stacyvm-agent", "stacyvm-model", "stacyvm-proto", "stacyvm-server"]),
+    (
+        "stacyvm-fuzz",
+        &["stacyvm-agent", "stacyvm-archive", "stacyvm-model", "stacyvm-proto", "stacyvm-server"],
+    ),
     ("xtask", &["stacyvm-model"]),
 ];
 

@@ -184,4 +184,33 @@ pub const LIMIT_KEYS: &[Key] = &[
         "The most entries of a listing, and matches of a pattern.",
         engine.max_listing_entries
     ),
+    number_key!(
+        "limits.grep_matches",
+        "a whole number from 1 to 10000",
+        1..=10_000,
+        "The most lines that a search in files may ask for.",
+        engine.max_grep_matches
+    ),
+    number_key!(
+        "limits.archive_entries",
+        "a whole number from 1 to 100000000",
+        1..=100_000_000,
+        "The most members of an archive that is unpacked in a sandbox.",
+        engine.max_archive_entries
+    ),
+    number_key!(
+        "limits.archive_bytes",
+        "a whole number from 4096 to 70368744177664",
+        4096..=1 << 46,
+        "The most bytes that all files of such an archive have together.",
+        engine.max_archive_bytes
+    ),
+    number_key!(
+        "limits.archive_ratio",
+        "a whole number from 1 to 1000000",
+        1..=1_000_000,
+        "How many times its compressed size such an archive may have. \
+         Up to 64 MiB nothing is counted.",
+        engine.max_archive_ratio
+    ),
 ];

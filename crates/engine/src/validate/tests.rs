@@ -69,6 +69,30 @@ fn metadata_is_bounded() {
     }
 }
 
+fn lines_of(path: &str, limit: u32) -> Grep {
+    Grep {
+        path: path.parse().unwrap(),
+        pattern: "x".into(),
+        recursive: true,
+        ignore_case: false,
+        limit,
+        names: None,
+    }
+}
+
+#[test]
+fn a_terminal_and_a_search_have_at_least_one_of_what_they_count() {
+    assert!(terminal(TtySize { cols: 1, rows: 9999 }).is_ok());
+    assert!(grep(&options(), &lines_of("/", 10_000)).is_ok());
+    for failure in [
+        terminal(TtySize { cols: 0, rows: 24 }).unwrap_err(),
+        grep(&options(), &lines_of("/", 0)).unwrap_err(),
+    ] {
+        assert_eq!(failure.reason, Reason::InvalidField);
+        assert!(!failure.details.contains_key("limit"), "{failure}");
+    }
+}
+
 #[test]
 fn each_limit_is_named_in_its_error_with_its_value() {
     let options = EngineOptions { max_memory_mib: 5, max_vcpus: 6, ..options() };
@@ -76,6 +100,8 @@ fn each_limit_is_named_in_its_error_with_its_value() {
     let id = || "ex-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
     let start = |new| exec(&options, id(), new).map(drop);
     let argv = |argv| start(NewExec::new(ExecProgram::Argv(argv)));
+    let lines = |limit| grep(&options, &lines_of("/", limit));
+    let tty = |cols, rows| terminal(TtySize { cols, rows }).map(drop);
     let labels = |count: usize, key: usize, value: usize| {
         let label = |n| (format!("{n:0key$}"), "v".repeat(value));
         metadata(&options, &(0..count).map(label).collect())
@@ -92,6 +118,9 @@ fn each_limit_is_named_in_its_error_with_its_value() {
         (Limit::ArgBytes, "131071", argv(vec!["x".repeat(1 << 17)])),
         (Limit::ArgsBytes, "1048576", argv(vec!["x".repeat(100_000); 11])),
         (Limit::Args, "16384", argv(vec!["x".to_owned(); 20_000])),
+        (Limit::GrepMatches, "10000", lines(10_001)),
+        (Limit::TtyCells, "9999", tty(10_000, 24)),
+        (Limit::TtyCells, "9999", tty(80, u16::MAX)),
     ] {
         let failure = result.unwrap_err();
         assert_eq!(failure.reason, limit.reason(), "{failure}");

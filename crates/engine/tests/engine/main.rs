@@ -5,6 +5,7 @@
 
 extern crate stacyvm_engine as engine;
 
+mod background;
 mod chaos;
 mod exec;
 mod lifecycle;

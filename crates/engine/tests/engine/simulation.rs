@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use engine::{Caller, EngineOptions, NewSandbox};
 use futures::future::{BoxFuture, FutureExt, join_all};
-use model::{Clock, EndReason, EventKind, Outcome, Phase, Reason, Sandbox, SandboxId, SandboxName};
+use model::{
+    Clock, EndReason, EventKind, ExecRecord, Outcome, Phase, Reason, Sandbox, SandboxId,
+    SandboxName,
+};
+use provider::{Provider, RuntimeHandle};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use store::{Shown, Store};
@@ -29,6 +33,10 @@ const LIMIT: u32 = 4;
 /// Rounds of reconciling after which all has to be well. One finds what is wrong, one finds what
 /// the first has uncovered, and the others are for retries that were not due.
 const ROUNDS: usize = 4;
+
+/// How long nothing may happen while a program's end is to be written down: more than it takes to
+/// give up a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number of seeds"))
@@ -121,6 +129,7 @@ impl Simulation {
         self.never().await;
         self.kept().await;
         self.history().await;
+        self.open_programs().await;
         self.programs().await;
         self.world.engine.shutdown().await;
     }
@@ -184,7 +193,13 @@ impl Simulation {
                     }
                 }
                 (50..60, Some(row)) => drop(engine.extend(&caller, &row.id, ttl).await),
-                (60..75, Some(row)) => exec(world, &row).await,
+                (60..68, Some(row)) => exec(world, &row).await,
+                (68..75, Some(row)) => {
+                    let line = if choice % 2 == 0 { "true" } else { "sleep 600" };
+                    // Any failure is right while everything fails; what it leaves is looked at
+                    // later.
+                    drop(engine.exec_background(&caller, &row.id, shell(line)).await);
+                }
                 (75..83, Some(_)) => {
                     world.clock.advance(ttl / 4);
                     drop(engine.reap().await);
@@ -225,6 +240,38 @@ impl Simulation {
             let over = row.phase.end_reason() == Some(EndReason::Expired);
             assert!(row.phase == Phase::Running || over, "{id} is {:?} for no reason", row.phase);
         }
+    }
+
+    /// Every program that may outlive its caller has an end, or it runs.
+    async fn open_programs(&self) {
+        let mut signal = self.world.engine.event_signal();
+        self.world.engine.reconcile().await.unwrap();
+        // Followers learn of an end a moment after it.
+        while let Some(strays) = self.strays().await {
+            let told = tokio::time::timeout(PATIENCE, signal.changed()).await;
+            assert!(told.is_ok_and(|told| told.is_ok()), "neither ended nor running: {strays:?}");
+        }
+    }
+
+    /// Programs without an end that do not run.
+    async fn strays(&self) -> Option<Vec<ExecRecord>> {
+        let mut strays = Vec::new();
+        for record in self.world.store.open_execs().await.unwrap() {
+            let row = self.world.store.get(&record.sandbox).await.unwrap().expect("rows are kept");
+            let runs = match (row.phase, &row.handle) {
+                (Phase::Running, Some(handle)) => {
+                    let handle = RuntimeHandle(handle.clone());
+                    let agent = self.world.memory.connect(&row.name(), &handle).await.unwrap();
+                    let execs = agent.execs().await.unwrap();
+                    execs.iter().any(|exec| exec.id == record.id && exec.exit.is_none())
+                }
+                _ => false,
+            };
+            if !runs {
+                strays.push(record);
+            }
+        }
+        (!strays.is_empty()).then_some(strays)
     }
 
     /// No program ends twice, or without having started; audit records have no gaps.

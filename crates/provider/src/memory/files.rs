@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use model::failure::Detail;
 use model::{
     ArchiveLimits, ETag, Failure, FileChange, FileEvent, FileInfo, FileKind, FileMode, FileOp,
     FilePage, FileReply, Grep, GrepLine, GrepResult, Precondition, Reason, SandboxPath, Stored,
@@ -336,10 +337,13 @@ impl Files {
             }
             done.entries += 1;
             done.bytes += member.size;
-            if done.entries > limits.entries {
-                let over = failure(Reason::TooLarge, "too many members", &name);
-                let max = i64::try_from(limits.entries).unwrap_or(i64::MAX);
-                return Err(over.detail("limit", "entries").detail("max", max));
+            for (bound, count, max) in
+                [("entries", done.entries, limits.entries), ("bytes", done.bytes, limits.bytes)]
+            {
+                if count > max {
+                    let over = failure(Reason::TooLarge, "over the limit", &name);
+                    return Err(over.detail("limit", bound).detail("max", Detail::amount(max)));
+                }
             }
             let path = normal(&format!("{base}/{name}"));
             self.make_parents(&path)?;

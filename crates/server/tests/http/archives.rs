@@ -1,10 +1,11 @@
 //! Archives through the server: formats, bombs, and what is wrong with them.
 
 use api::ArchiveFormat;
+use engine::EngineOptions;
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::StatusCode;
 
-use crate::plane::{Plane, assert_error};
+use crate::plane::{Plane, assert_error, engine_options};
 
 async fn read(plane: &Plane, id: &str, path: &str, format: ArchiveFormat) -> Vec<u8> {
     let stream = plane.client.read_archive(id, path, format).await.unwrap();
@@ -74,10 +75,39 @@ async fn a_bomb_is_found_before_it_goes_off() {
             assert_error(&error, "too_large");
             assert_eq!(
                 (&error["details"]["limit"], &error["details"]["max"]),
-                (&"ratio".into(), &1000.into())
+                (&"limits.archive_ratio".into(), &1000.into())
             );
+            assert!(error["hint"].as_str().unwrap().contains("`limits.archive_ratio`"), "{error}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_archive_over_a_configured_limit_names_the_key() {
+    let few = |change: fn(&mut EngineOptions)| async move {
+        let mut options = engine_options();
+        change(&mut options);
+        let plane = Plane::start_on(options).await;
+        let id = plane.spawn().await;
+        for name in ["a", "b"] {
+            let path = format!("/workspace/tree/{name}");
+            plane.client.write_file(&id, (&path, None), body(&[b'x'; 5000])).await.unwrap();
+        }
+        let bytes = read(&plane, &id, "/workspace/tree", ArchiveFormat::Tar).await;
+        post(&plane, &id, "path=/workspace/x", bytes).await
+    };
+    for (key, max, (status, error)) in [
+        ("limits.archive_entries", 1, few(|options| options.max_archive_entries = 1).await),
+        ("limits.archive_bytes", 9999, few(|options| options.max_archive_bytes = 9999).await),
+    ] {
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{error}");
+        assert_error(&error, "too_large");
+        let details = &error["details"];
+        assert_eq!((&details["limit"], &details["max"]), (&key.into(), &max.into()), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains(&format!("`{key}`")), "{error}");
+    }
+    let (status, answer) = few(|options| options.max_archive_bytes = 10_000).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
 }
 
 #[tokio::test]

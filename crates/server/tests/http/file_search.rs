@@ -31,6 +31,13 @@ async fn lines_are_found_and_more_than_the_limit_is_said() {
         let (status, error) = plane.get(&format!("/sandboxes/{id}/files/grep?{query}")).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
         assert_error(&error, reason);
+        if query.contains("10001") {
+            assert_eq!(error["details"]["limit"], "limits.grep_matches");
+            assert_eq!(
+                (&error["details"]["max"], &error["details"]["field"]),
+                (&10_000.into(), &"limit".into())
+            );
+        }
     }
 }
 

@@ -37,13 +37,21 @@ pub fn options() -> ServerOptions {
     }
 }
 
-/// An engine over the in-memory provider.
-pub async fn engine(provider: &MemoryProvider) -> Arc<Engine> {
-    let options = EngineOptions {
+/// What an engine over the in-memory provider is told.
+pub fn engine_options() -> EngineOptions {
+    EngineOptions {
         default_provider: "memory".to_owned(),
         max_sandboxes: 8,
         ..EngineOptions::default()
-    };
+    }
+}
+
+/// An engine over the in-memory provider.
+pub async fn engine(provider: &MemoryProvider) -> Arc<Engine> {
+    engine_with(engine_options(), provider).await
+}
+
+async fn engine_with(options: EngineOptions, provider: &MemoryProvider) -> Arc<Engine> {
     let store = Store::open_in_memory().await.unwrap();
     let providers: Vec<Arc<dyn provider::Provider>> = vec![Arc::new(provider.clone())];
     Engine::start(options, store, providers, Arc::new(SystemClock)).await.unwrap()
@@ -55,8 +63,17 @@ impl Plane {
     }
 
     pub async fn start_with(options: ServerOptions) -> Self {
+        Self::start_both(options, engine_options()).await
+    }
+
+    /// A server whose engine has these options.
+    pub async fn start_on(options: EngineOptions) -> Self {
+        Self::start_both(self::options(), options).await
+    }
+
+    async fn start_both(options: ServerOptions, engine: EngineOptions) -> Self {
         let provider = MemoryProvider::default();
-        let engine = engine(&provider).await;
+        let engine = engine_with(engine, &provider).await;
         let bound = Server::bind(options, engine.clone()).await.unwrap();
         let address = bound.local_addr();
         let stop = CancellationToken::new();

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use http::header::CONTENT_TYPE;
-use model::{ArchiveLimits, Failure, Reason};
+use model::{Failure, Reason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -70,9 +70,9 @@ pub(crate) async fn read(
 /// Makes files beneath a directory, which is made when it is missing, and replaces those that are
 /// there, each as a whole. No member leads out of the directory: absolute paths, `..`, ways through
 /// links, hard links to elsewhere, devices and pipes are refused by name. Symlinks are made as they
-/// are and never followed; set-id bits are dropped. An archive has at most 100000 members and
-/// 16 GiB unpacked, and from 64 MiB on at most a thousand times its compressed size. What was
-/// unpacked before a failure stays.
+/// are and never followed; set-id bits are dropped. The operator limits the members of an archive,
+/// their bytes together, and from 64 MiB on how many times its compressed size it comes to: 100000,
+/// 16 GiB and 1000 unless configured. What was unpacked before a failure stays.
 #[utoipa::path(
     post, path = "/api/v1/sandboxes/{id}/files/archive", operation_id = "files_archive_write",
     tag = "files",
@@ -91,9 +91,9 @@ pub(crate) async fn write(
     let cut_off =
         |error| Failure::new(Reason::InvalidBody, "the body was cut off").caused_by(error);
     let (body, found) = sniffed(Box::pin(body.into_data_stream().map_err(cut_off))).await?;
-    let archive = plain(body, format.unwrap_or(found))?;
-    let target = (&path, ArchiveLimits::default());
-    let done = plane.engine.unpack(&caller, &id, target, archive).await?;
+    let ratio = plane.engine.options().max_archive_ratio;
+    let archive = plain(body, format.unwrap_or(found), ratio)?;
+    let done = plane.engine.unpack(&caller, &id, &path, archive).await?;
     let status = "unpacked".to_owned();
     Ok(ok(Unpacked { status, entries: done.entries, bytes: done.bytes }))
 }

@@ -14,9 +14,8 @@ use crate::error::{ApiError, missing};
 use crate::extract::{By, Id, Params, flag, number, ok};
 use crate::state::Plane;
 
-/// Lines of one answer when no limit is given, and at most.
+/// Lines of one answer when no limit is given, unless the operator allows fewer.
 const LINES_DEFAULT: u32 = 1000;
-const LINES_MAX: u32 = 10_000;
 
 /// The longest pattern in bytes.
 const PATTERN_BYTES_MAX: usize = 4096;
@@ -36,7 +35,7 @@ pub(crate) struct Wanted {
     recursive: Option<String>,
     /// Whether letters match in either case. Default: `false`.
     ignore_case: Option<String>,
-    /// At most so many lines, from 1 to 10000. Default: 1000.
+    /// At most so many lines, from 1 to 10000 unless the operator allows fewer. Default: 1000.
     #[param(value_type = Option<u32>)]
     limit: Option<String>,
     /// A pattern for the names of the files that are searched: `*.py`. Default: all.
@@ -62,7 +61,8 @@ pub(crate) async fn grep(
     Id(id): Id,
     Params(wanted): Params<Wanted>,
 ) -> Result<Response, ApiError> {
-    let grep = search(wanted)?;
+    let lines_max = plane.engine.options().max_grep_matches;
+    let grep = search(wanted, LINES_DEFAULT.min(lines_max))?;
     let found = plane.engine.fs(&caller, &id, FileOp::Grep(grep)).await?.lines();
     let found = found.map_err(Failure::from)?;
     let lines: Vec<_> = found.lines.into_iter().map(convert::grep_line).collect();
@@ -73,7 +73,7 @@ pub(crate) async fn grep(
     Ok(response)
 }
 
-fn search(wanted: Wanted) -> Result<Grep, Failure> {
+fn search(wanted: Wanted, lines: u32) -> Result<Grep, Failure> {
     let pattern = wanted.pattern.filter(|pattern| !pattern.is_empty());
     let pattern = pattern.ok_or_else(|| missing("pattern"))?;
     if pattern.len() > PATTERN_BYTES_MAX {
@@ -92,7 +92,7 @@ fn search(wanted: Wanted) -> Result<Grep, Failure> {
         pattern,
         recursive: flag("recursive", wanted.recursive.as_deref())?.unwrap_or(true),
         ignore_case: flag("ignore_case", wanted.ignore_case.as_deref())?.unwrap_or(false),
-        limit: number("limit", wanted.limit.as_deref(), 1..=LINES_MAX)?.unwrap_or(LINES_DEFAULT),
+        limit: number("limit", wanted.limit.as_deref(), 1..=u32::MAX)?.unwrap_or(lines),
         names,
     })
 }
