@@ -11,6 +11,7 @@ mod files;
 mod harness;
 mod input;
 mod kill;
+mod paging;
 mod search;
 mod served;
 mod signal;
