@@ -1,6 +1,6 @@
 //! Standard output: data and nothing else.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -30,7 +30,13 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failed> {
 
 /// Says something to people, on standard error. Nobody is left to tell if that fails.
 pub fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let mut stderr = io::stderr().lock();
+    // On a terminal that passes every key on, a line end alone does not go back to the margin.
+    let _ = if stderr.is_terminal() {
+        stderr.write_all(text.replace('\n', "\r\n").as_bytes())
+    } else {
+        stderr.write_all(text.as_bytes())
+    };
 }
 
 /// Reports a failure and gives its exit code.

@@ -123,6 +123,10 @@ impl Plane {
     ) -> Result<ExecRecord, Failure> {
         let record = self.exec_record((id, exec)).await?;
         if record.end.is_some() {
+            // What it has left running ends as well; there may be nothing, or no sandbox.
+            if let Ok(guest) = self.told(id, exec).await {
+                let _ = guest.cancel(exec).await;
+            }
             return Ok(record);
         }
         let guest = self.told(id, exec).await?;

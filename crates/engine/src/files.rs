@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use model::{
-    EventKind, Failure, FileEvent, FileInfo, FileOp, FileReply, Grep, Reason, Sandbox, SandboxId,
-    SandboxPath, Stats, Stored, Timestamp, Unpacked,
+    EventKind, Failure, FileEvent, FileInfo, FileOp, FileReply, Grep, Phase, Reason, Sandbox,
+    SandboxId, SandboxPath, Stats, Stored, Timestamp, Unpacked,
 };
 use provider::{ByteRange, ByteStream, Duplex, Guest, WriteOptions};
 use store::AuditEntry;
@@ -17,6 +17,7 @@ use crate::chronicle::{self, facts};
 use crate::guests::is_lost;
 use crate::limits;
 use crate::plane::{Plane, locked};
+use crate::refuse::not_running;
 use crate::request::Caller;
 use crate::validate;
 
@@ -51,17 +52,26 @@ impl Plane {
         }
     }
 
-    /// Looks at a sandbox whose agent did not answer.
-    fn notice<T>(
+    /// Looks at a sandbox whose agent did not answer. One that is being ended meanwhile is said
+    /// to be, and not that it is out of reach.
+    async fn notice<T>(
         self: &Arc<Self>,
         row: &Sandbox,
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if result.as_ref().is_err_and(is_lost) {
-            locked(&self.guests).forget(&row.name());
-            self.suspect(row);
+        if !result.as_ref().is_err_and(is_lost) {
+            return result;
         }
-        result
+        locked(&self.guests).forget(&row.name());
+        match self.row(&row.id).await {
+            Ok(now) if !now.phase.takes_work() && now.phase != Phase::Lost => {
+                Err(not_running(&now))
+            }
+            Ok(_) | Err(_) => {
+                self.suspect(row);
+                result
+            }
+        }
     }
 
     pub(crate) async fn fs(
@@ -80,7 +90,7 @@ impl Plane {
                 let op = op.clone();
                 Box::pin(async move { guest.fs(&op).await })
             };
-            let answer = self.notice(&row, self.ask(&row, &call).await);
+            let answer = self.notice(&row, self.ask(&row, &call).await).await;
             return limits::of_listing(&self.options, &asked, answer);
         }
         let result = self.guest(&row).await?.fs(&op).await;
@@ -96,7 +106,7 @@ impl Plane {
             | FileOp::Chmod { path, .. } => path.to_string(),
         };
         self.note_change(caller, &row, (op.word(), detail), result.as_ref().err()).await?;
-        self.notice(&row, result)
+        self.notice(&row, result).await
     }
 
     pub(crate) async fn read_file(
@@ -111,7 +121,7 @@ impl Plane {
             let path = path.clone();
             Box::pin(async move { guest.read(&path, range).await })
         };
-        self.notice(&row, self.ask(&row, &call).await)
+        self.notice(&row, self.ask(&row, &call).await).await
     }
 
     pub(crate) async fn write_file(
@@ -125,7 +135,7 @@ impl Plane {
         let result = self.guest(&row).await?.write(path, options, body).await;
         let what = ("file.write", path.to_string());
         self.note_change(caller, &row, what, result.as_ref().err()).await?;
-        self.notice(&row, result)
+        self.notice(&row, result).await
     }
 
     pub(crate) async fn pack(
@@ -139,7 +149,7 @@ impl Plane {
             let path = path.clone();
             Box::pin(async move { guest.pack(&path).await })
         };
-        self.notice(&row, self.ask(&row, &call).await)
+        self.notice(&row, self.ask(&row, &call).await).await
     }
 
     pub(crate) async fn watch_files(
@@ -154,7 +164,7 @@ impl Plane {
             let path = path.clone();
             Box::pin(async move { guest.watch_files(&path, recursive).await })
         };
-        self.notice(&row, self.ask(&row, &call).await)
+        self.notice(&row, self.ask(&row, &call).await).await
     }
 
     pub(crate) async fn unpack(
@@ -170,7 +180,7 @@ impl Plane {
         let result = limits::of_archive(&self.options, result);
         let what = ("file.unpack", path.to_string());
         self.note_change(caller, &row, what, result.as_ref().err()).await?;
-        self.notice(&row, result)
+        self.notice(&row, result).await
     }
 
     /// Writes down that a file was changed, or could not be.
@@ -198,7 +208,7 @@ impl Plane {
         let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
             Box::pin(async move { guest.dial(port).await })
         };
-        self.notice(&row, self.ask(&row, &call).await)
+        self.notice(&row, self.ask(&row, &call).await).await
     }
 
     pub(crate) async fn logs(
@@ -210,7 +220,7 @@ impl Plane {
         let call = move |guest: Arc<dyn Guest>| -> BoxFuture<'_, _> {
             Box::pin(async move { guest.console(lines).await })
         };
-        self.notice(&row, self.ask(&row, &call).await)
+        self.notice(&row, self.ask(&row, &call).await).await
     }
 
     pub(crate) async fn stats(&self, id: &SandboxId) -> Result<Option<StatsSample>, Failure> {

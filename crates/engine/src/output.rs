@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use model::{ExecId, Failure, Sandbox, SandboxId};
-use provider::{Offsets, WatchEvent, WatchStream};
+use model::{ExecId, Failure, Outcome, Sandbox, SandboxId};
+use provider::{ExecExit, Offsets, WatchEvent, WatchStream};
 
 use crate::execs::Which;
+use crate::follow::nothing;
 use crate::guests::is_lost;
 use crate::plane::{Plane, locked};
 
@@ -102,11 +103,11 @@ impl Reader {
                 }
             };
             match event {
-                Some(Err(failure)) if is_lost(&failure) => {
-                    if let Err(failure) = self.again(failure).await {
-                        return Some(Err(failure));
-                    }
-                }
+                Some(Err(failure)) if is_lost(&failure) => match self.again(failure).await {
+                    Ok(true) => {}
+                    Ok(false) => return Some(Ok(WatchEvent::Exit(self.lost()))),
+                    Err(failure) => return Some(Err(failure)),
+                },
                 Some(Ok(event)) => {
                     self.took(&event);
                     return Some(Ok(event));
@@ -128,15 +129,21 @@ impl Reader {
         }
     }
 
-    /// Goes on over a new connection.
-    async fn again(&mut self, mut failure: Failure) -> Result<(), Failure> {
+    /// The end of a program whose sandbox has ended under it.
+    fn lost(&self) -> ExecExit {
+        let Offsets { stdout, stderr } = self.next;
+        ExecExit { stdout_bytes: stdout, stderr_bytes: stderr, ..nothing(Outcome::SandboxLost) }
+    }
+
+    /// Goes on over a new connection; false when the sandbox has ended.
+    async fn again(&mut self, mut failure: Failure) -> Result<bool, Failure> {
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(TRY_WAIT * (1 << attempt)).await;
             }
             locked(&self.plane.guests).forget(&self.row.name());
             if !self.plane.still_runs(&self.row.id).await {
-                break;
+                return Ok(false);
             }
             let watched = match self.plane.guest(&self.row).await {
                 Ok(guest) => guest.watch(&self.exec, self.next).await,
@@ -145,7 +152,7 @@ impl Reader {
             match watched {
                 Ok(events) => {
                     self.events = events;
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(lost) if is_lost(&lost) => failure = lost,
                 Err(other) => return Err(other),

@@ -97,6 +97,9 @@ limits! {
     /// Bytes in a JSON body.
     JsonBodyBytes = "limits.json_body_bytes", Operator, BodyTooLarge,
         "send a large file as application/octet-stream";
+    /// Bytes in one message of a WebSocket.
+    SocketMessageBytes = "socket_message_bytes", Nature, TooLarge,
+        "send the bytes in several messages";
     /// For a provider to make a runtime.
     CreateTimeout = "limits.create_timeout", Operator, ProviderUnavailable, "try again later";
     /// For a provider to remove a runtime.

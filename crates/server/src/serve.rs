@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,7 +150,8 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(Tc
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was closed before it was accepted");
     }
-    Ok((stream, Peer { address: address.ip(), room: Arc::new(room) }))
+    let socket = stream.as_fd().try_clone_to_owned().ok().map(Arc::new);
+    Ok((stream, Peer { address: address.ip(), room: Arc::new(room), socket }))
 }
 
 /// The routes, told who is at the other end.

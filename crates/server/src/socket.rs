@@ -4,6 +4,7 @@
 //! Three halves run beside each other, so that none holds up another: one sends, one receives, one
 //! feeds standard input. The session is over with the first of them that is.
 
+use std::io;
 use std::time::Duration;
 
 use api::execs::{STDERR_MARK, STDOUT_MARK};
@@ -15,10 +16,13 @@ use bytes::{Bytes, BytesMut};
 use engine::{Caller, ExecEvent, NewExec, RunningExec};
 use futures::stream::{self, SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use model::{ExecId, Failure, Reason, SandboxId};
+use model::{ExecId, Failure, Limit, Reason, SandboxId};
 use serde_json::Value;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
 
 use crate::convert::{self, Waits};
 use crate::envelope::RequestId;
@@ -26,7 +30,7 @@ use crate::error::body;
 use crate::extract::parse_object;
 use crate::ndjson::exit_line;
 use crate::signal;
-use crate::state::Plane;
+use crate::state::{Peer, Plane};
 use crate::text::Encoder;
 
 /// The largest message in either direction: what a pipe holds many times over.
@@ -52,6 +56,26 @@ pub(crate) struct Session {
     pub(crate) caller: Caller,
     pub(crate) id: SandboxId,
     pub(crate) request_id: RequestId,
+    pub(crate) peer: Option<Peer>,
+}
+
+/// Waits until the client has closed its side of the connection, also while what it sent before is
+/// not taken: a program that does not read holds that up, and is to end with its client.
+async fn hung_up(peer: Option<&Peer>) {
+    let twin = peer.and_then(|peer| peer.socket.as_ref()?.try_clone().ok());
+    let twin = twin.and_then(|twin| TcpStream::from_std(twin.into()).ok());
+    if let Some(twin) = twin {
+        while let Ok(ready) = twin.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // The next look waits for the next news, with what is there left where it is.
+            let looked = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = twin.try_io(Interest::READABLE, looked);
+        }
+    }
+    // Without a descriptor for it the client's end is found when its messages are.
+    std::future::pending::<()>().await;
 }
 
 /// Bytes for standard input, or its end.
@@ -72,7 +96,8 @@ impl Session {
             Some(Err(failure)) => {
                 let error = body(&failure, self.request_id.as_str());
                 let _ = send(&mut outgoing, text(&ExecOutput::Error { error })).await;
-                (close_code::POLICY, failure.reason.word())
+                let over = failure.reason == Reason::TooLarge;
+                (if over { close_code::SIZE } else { close_code::POLICY }, failure.reason.word())
             }
             None => (close_code::AWAY, "the server is shutting down"),
         };
@@ -87,6 +112,7 @@ impl Session {
         mut incoming: SplitStream<WebSocket>,
     ) -> Result<(), Failure> {
         let Some((new, encoding)) = self.started(&mut incoming).await? else { return Ok(()) };
+        let ends_with_client = new.kill_on_disconnect;
         let exec = self.plane.engine.exec(&self.caller, &self.id, new).await?;
         let exec_id = exec.id.clone();
         let started = ExecOutput::Started { exec_id: exec_id.to_string() };
@@ -96,11 +122,18 @@ impl Session {
         let (inputs, queue) = mpsc::channel(INPUTS);
         let (replies, answers) = mpsc::channel(REPLIES);
         let heartbeat = self.plane.settings.heartbeat;
-        let sending = Sender { outgoing, answers, encoders: encoding.map(encoders), heartbeat };
+        let sending = Sender {
+            outgoing,
+            answers,
+            encoders: encoding.map(encoders),
+            heartbeat,
+            request_id: self.request_id.as_str(),
+        };
         tokio::select! {
             ended = sending.run(exec) => ended,
             () = self.receive(incoming, (&exec_id, inputs), &replies) => Ok(()),
             never = self.feed(&exec_id, queue, &replies) => match never {},
+            () = hung_up(self.peer.as_ref()), if ends_with_client => Ok(()),
         }
     }
 
@@ -123,7 +156,10 @@ impl Session {
                     return Err(Failure::new(Reason::InvalidBody, message)
                         .hint(r#"send {"type":"start","command":"..."} as text first"#));
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Ok(None),
+                Some(Err(error)) => {
+                    return if is_too_large(error) { Err(too_large()) } else { Ok(None) };
+                }
+                Some(Ok(Message::Close(_))) | None => return Ok(None),
             }
         }
     }
@@ -135,7 +171,18 @@ impl Session {
         (exec, inputs): (&ExecId, mpsc::Sender<Input>),
         replies: &mpsc::Sender<Failure>,
     ) {
-        while let Some(Ok(message)) = incoming.next().await {
+        while let Some(message) = incoming.next().await {
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => {
+                    if is_too_large(error) {
+                        let _ = replies.send(too_large()).await;
+                        // What was refused is told by the sender; the rest cannot be read.
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                }
+            };
             let done = match message {
                 Message::Binary(bytes) => input(&inputs, Input::Bytes(bytes)).await,
                 Message::Text(text) => self.obey(text.as_str(), (exec, &inputs)).await,
@@ -249,6 +296,18 @@ fn start(text: &str) -> Result<(NewExec, Option<Encoding>), Failure> {
     Ok((convert::new_exec(request, Waits::OnSocket)?, encoding))
 }
 
+/// Whether a message was refused for its size.
+fn is_too_large(error: axum::Error) -> bool {
+    let error = error.into_inner().downcast::<tungstenite::Error>();
+    error.is_ok_and(|error| matches!(*error, tungstenite::Error::Capacity(_)))
+}
+
+fn too_large() -> Failure {
+    let message = format!("a message is over the limit of {MESSAGE_BYTES_MAX} bytes");
+    let max = i64::try_from(MESSAGE_BYTES_MAX).unwrap_or(i64::MAX);
+    Failure::over_limit(Limit::SocketMessageBytes, max, message)
+}
+
 fn encoders(encoding: Encoding) -> [Encoder; 2] {
     [Encoder::new(encoding), Encoder::new(encoding)]
 }
@@ -260,6 +319,7 @@ struct Sender<'a> {
     /// For standard output and standard error, when they go out as text.
     encoders: Option<[Encoder; 2]>,
     heartbeat: Duration,
+    request_id: &'a str,
 }
 
 impl Sender<'_> {
@@ -269,7 +329,10 @@ impl Sender<'_> {
             let event = tokio::select! {
                 event = timeout(self.heartbeat, exec.events.next()) => event,
                 Some(failure) = self.answers.recv() => {
-                    let error = body(&failure, "");
+                    if failure.reason == Reason::TooLarge {
+                        return Err(failure);
+                    }
+                    let error = body(&failure, self.request_id);
                     if send(self.outgoing, text(&ExecOutput::Error { error })).await.is_err() {
                         return Ok(());
                     }

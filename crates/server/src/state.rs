@@ -1,6 +1,7 @@
 //! What every request shares.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     /// The connection's share of how many there may be; held by all that is made of it.
     pub(crate) room: Arc<OwnedSemaphorePermit>,
+    /// The connection's descriptor once more, by which its end can be seen while nothing is read.
+    pub(crate) socket: Option<Arc<OwnedFd>>,
 }
 
 /// The description of the API, as it is sent.

@@ -160,7 +160,10 @@ impl Finder<'_> {
                     let regular =
                         fstat(&opened).is_ok_and(|stat| kind_of(&stat) == EntryKind::File);
                     if regular {
-                        self.file(&file, opened).map_err(|error| fail(&file, error))?;
+                        // One that cannot be read, as some of /proc, has no lines.
+                        if let Err(error @ Errno::TIMEDOUT) = self.file(&file, opened) {
+                            return Err(fail(&file, error));
+                        }
                     }
                     if self.is_full() {
                         return Ok(());

@@ -32,6 +32,13 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// How long the second half of a move may take: the kernel says both in one breath.
 const MOVE_WAIT: Duration = Duration::from_millis(10);
 
+/// How the names begin under which calls prepare a file or a tree: nobody's business until it is
+/// in its place, and then it is created there.
+const TEMPORARY: &str = ".stacyvm-";
+
+/// Both halves of a move.
+const MOVES: ReadFlags = ReadFlags::MOVED_FROM.union(ReadFlags::MOVED_TO);
+
 const NOTICES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::ATTRIB)
@@ -88,6 +95,8 @@ pub fn watch(
         top: path.clone(),
     };
     watcher.add(&file, path.as_str())?;
+    // The kernel tells that a file is gone once nobody holds it.
+    drop(file);
     if recursive && let Ok(dir) = root.open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
         watcher.descend(dir, path.as_str(), false)?;
     }
@@ -235,6 +244,9 @@ impl Watcher<'_> {
             }
             return Ok(());
         };
+        if name.starts_with(TEMPORARY) && !flags.intersects(MOVES) {
+            return Ok(());
+        }
         let path = if base == "/" { format!("/{name}") } else { format!("{base}/{name}") };
         if flags.contains(ReadFlags::MOVED_TO) {
             return self.arrived(path, cookie, is_dir);
@@ -258,6 +270,10 @@ impl Watcher<'_> {
     fn arrived(&mut self, path: String, cookie: u32, is_dir: bool) -> Answer<()> {
         match self.leaving.take() {
             Some(leaving) if leaving.cookie == cookie => {
+                if is_temporary(&leaving.path) {
+                    self.tell(FileChange::Created, path.clone(), None, is_dir);
+                    return self.enter(&path, is_dir);
+                }
                 let inside = format!("{}/", leaving.path);
                 for watched in self.paths.values_mut() {
                     if *watched == leaving.path {
@@ -306,7 +322,9 @@ impl Watcher<'_> {
             let _ = inotify::remove_watch(&self.notices, wd);
             self.paths.remove(&wd);
         }
-        self.tell(FileChange::Deleted, leaving.path, None, leaving.is_dir);
+        if !is_temporary(&leaving.path) {
+            self.tell(FileChange::Deleted, leaving.path, None, leaving.is_dir);
+        }
     }
 
     fn tell(&mut self, change: FileChange, path: String, from: Option<String>, is_dir: bool) {
@@ -315,6 +333,11 @@ impl Watcher<'_> {
             self.out.push(b'\n');
         }
     }
+}
+
+/// Whether a file has a name under which calls prepare what then takes its place.
+fn is_temporary(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(TEMPORARY))
 }
 
 fn errno(error: &archive::Error) -> Errno {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use model::{ExecId, Failure};
+use model::{ExecId, Failure, Reason};
 use proto::{GuestError, GuestErrorKind, Kind, Reply, Request};
 
 use super::link::{Channel, Link};
@@ -40,7 +40,14 @@ async fn open(link: &Arc<Link>, id: &ExecId, from: Offsets) -> Result<(Channel, 
         stdout_offset: from.stdout,
         stderr_offset: from.stderr,
     })?;
-    let reply = channel.reply(REPLY_DEADLINE).await?;
+    let reply = channel.reply(REPLY_DEADLINE).await.map_err(|failure| {
+        if failure.reason != Reason::PathInvalid {
+            return failure;
+        }
+        // The only thing about a watch that can make no sense is where it is to begin.
+        Failure::invalid_field("offset", "it is past the end of the output")
+            .hint("go on from the `next` of the last line that you have")
+    })?;
     let Reply::Started { stdout_offset, stderr_offset } = reply else {
         return Err(convert::protocol_broken("a watched exec"));
     };

@@ -285,3 +285,45 @@ async fn a_client_that_leaves_a_socket_ends_its_program_only_if_that_was_asked_f
         }
     }
 }
+
+#[tokio::test]
+async fn an_offset_past_the_end_is_the_callers_mistake_and_named() {
+    let plane = Plane::start().await;
+    let id = plane.spawn().await;
+    let exec = background(&plane, &id, json!({"command": "sleep 60", "background": true})).await;
+    let exec_id = exec["exec_id"].as_str().unwrap();
+    let path = format!("/sandboxes/{id}/execs/{exec_id}/output?offset=99");
+    let (status, body) = plane.get(&path).await;
+    assert_eq!((status, &body["details"]["field"]), (StatusCode::BAD_REQUEST, &json!("offset")));
+    assert_error(&body, "invalid_field");
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_refused_with_the_limit() {
+    let plane = Plane::start().await;
+    let id = plane.spawn().await;
+    let request = ExecRequest { stdin: Some(true), kill_on_disconnect: Some(true), ..shell("cat") };
+    let (mut sender, mut receiver) = plane.client.exec_socket(&id, &request).await.unwrap();
+    assert!(matches!(receiver.next().await, Some(Ok(ExecMessage::Started(_)))));
+    // The rest of the message may find the connection closed.
+    let _ = sender.stdin(Bytes::from(vec![b'x'; 1024 * 1024 + 1])).await;
+    let Some(Ok(ExecMessage::Refused(error))) = receiver.next().await else {
+        panic!("a message that is too large is refused")
+    };
+    assert_eq!((error.reason.as_str(), error.request_id.is_empty()), ("too_large", false));
+    assert_eq!(error.details["limit"], "socket_message_bytes");
+}
+
+#[tokio::test]
+async fn a_reader_is_told_that_the_sandbox_ended_and_not_to_try_again() {
+    let plane = Plane::start().await;
+    let id = plane.spawn().await;
+    let body = json!({"command": "echo a; sleep 600", "background": true});
+    let exec = background(&plane, &id, body).await;
+    let exec_id = exec["exec_id"].as_str().unwrap();
+    let mut output = plane.client.exec_output((&id, exec_id), (0, 0)).await.unwrap();
+    assert!(matches!(output.next().await, Some(Ok(ExecChunk::Stdout(_)))));
+    plane.client.destroy(&id).await.unwrap();
+    let Some(Ok(ExecChunk::Exit(exit))) = output.next().await else { panic!("it has an end") };
+    assert_eq!((exit.outcome.as_str(), exit.error), ("sandbox_lost", None));
+}

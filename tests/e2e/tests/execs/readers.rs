@@ -188,3 +188,25 @@ async fn two_hundred_megabytes_reach_a_slow_reader_of_a_socket_in_little_memory(
     check_slow_reader(&stage, as_stream(receiver)).await;
     stage.end().await;
 }
+
+/// A program that does not read holds up what its client sends; it ends with its client all the
+/// same.
+#[tokio::test]
+async fn a_program_that_reads_nothing_ends_with_its_client() {
+    let stage = Stage::start().await;
+    let request = ExecRequest {
+        stdin: Some(true),
+        kill_on_disconnect: Some(true),
+        ..shell("exec sleep 600")
+    };
+    let (mut sender, receiver, _) = stage.socket(&request).await;
+    let piece = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
+    let held_up = async { while sender.stdin(piece.clone()).await.is_ok() {} };
+    // More is not taken: the program's pipe, and all that is on the way to it, is full.
+    assert!(tokio::time::timeout(Duration::from_secs(2), held_up).await.is_err());
+    drop((sender, receiver));
+    let begun = Instant::now();
+    eventually("the program ends with its client", async || stage.programs().is_empty()).await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    stage.end().await;
+}

@@ -22,8 +22,8 @@ use crate::state::{Peer, Plane};
 /// JSON texts (`stdin`, `close_stdin`, `resize`, `signal`), or binary messages with bytes for
 /// standard input. The server answers `started`, then output as binary messages whose first byte is
 /// 1 for standard output and 2 for standard error (as JSON texts when the start has an `encoding`),
-/// and at last `exit`. A client that goes away ends the program only with `kill_on_disconnect`;
-/// else it is found among the sandbox's execs.
+/// and at last `exit`. No message is over 1 MiB. A client that goes away ends the program only with
+/// `kill_on_disconnect`; else it is found among the sandbox's execs.
 #[utoipa::path(
     get, path = "/api/v1/sandboxes/{id}/exec/ws", operation_id = "exec_ws", tag = "exec",
     params(("id" = String, Path, description = "The sandbox.")),
@@ -46,11 +46,10 @@ pub(crate) async fn ws(
     let upgrade = upgrade.map_err(|_| no_upgrade())?;
     // A sandbox that is not there is an answer, not a socket.
     plane.engine.get(&caller, &id).await?;
-    let session = socket::Session { plane, caller, id, request_id };
+    let peer = peer.map(|Extension(peer)| peer);
+    let session = socket::Session { plane, caller, id, request_id, peer };
     Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(
         move |socket| async move {
-            // The connection counts as one for as long as the socket is open.
-            let _room = peer;
             Box::pin(session.run(socket)).await;
         },
     ))

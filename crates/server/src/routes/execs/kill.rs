@@ -10,7 +10,8 @@ use crate::state::Plane;
 /// End a program.
 ///
 /// Everything that it started is asked to end (`TERM`), and made to after the grace (`KILL`).
-/// Answered when it has ended; one that has ended already is fine.
+/// Answered when it has ended; one that has ended already is fine, and what it has left running is
+/// ended too.
 #[utoipa::path(
     delete, path = "/api/v1/sandboxes/{id}/execs/{exec_id}", operation_id = "execs_kill",
     tag = "exec",

@@ -4,7 +4,7 @@ use api::{ArchiveFormat, Unpacked};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use http::header::CONTENT_TYPE;
 use model::{Failure, Reason};
 use serde::Deserialize;
@@ -42,7 +42,8 @@ fn format(text: Option<String>) -> Result<Option<ArchiveFormat>, Failure> {
 ///
 /// All that is beneath a directory, with paths relative to it, or a single file under its name:
 /// with modes, times, symlinks and hard links, and names byte for byte. Sockets, pipes and devices
-/// are left out. A file that cannot be read, or that shrinks meanwhile, cuts the answer off.
+/// are left out. A file that cannot be read is an error with its path; one that fails behind the
+/// first quarter of a MiB, or shrinks while it is read, cuts the answer off.
 #[utoipa::path(
     get, path = "/api/v1/sandboxes/{id}/files/archive", operation_id = "files_archive_read",
     tag = "files",
@@ -60,7 +61,10 @@ pub(crate) async fn read(
 ) -> Result<Response, ApiError> {
     let path = convert::path("path", which.path)?;
     let format = format(which.format)?.unwrap_or_default();
-    let archive = plane.engine.pack(&caller, &id, &path).await?;
+    let mut archive = plane.engine.pack(&caller, &id, &path).await?;
+    // What fails before there is anything to send is an answer, and not a cut one.
+    let first = archive.next().await.transpose()?;
+    let archive = stream::iter(first.map(Ok)).chain(archive).boxed();
     let body = Body::from_stream(compressed(archive, format)?);
     Ok(([(CONTENT_TYPE, format.media_type())], body).into_response())
 }

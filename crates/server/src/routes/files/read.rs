@@ -95,6 +95,8 @@ async fn byte_range(
     match part {
         Part::Whole => Ok(ByteRange::default()),
         Part::From(offset, last) => {
+            // No file is longer than the kernel can say.
+            let offset = offset.min(i64::MAX as u64);
             let length = last.map(|last| (last - offset).saturating_add(1));
             Ok(ByteRange { offset, length })
         }
