@@ -229,6 +229,45 @@ async fn changes_in_a_sandbox_are_followed() {
 }
 
 #[tokio::test]
+async fn a_watch_sees_files_in_their_place_and_its_own_end() {
+    let stage = Stage::new().await;
+    stage.sh("mkdir watched").await;
+    let mut events =
+        stage.client.watch_files(&stage.id, "/workspace/watched", false).await.unwrap();
+    stage.write("/workspace/watched/file", b"x").await;
+    stage.sh("rm -r watched").await;
+    let mut seen = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = event.expect("an event");
+        seen.push((event.kind, event.path));
+    }
+    let is = |(kind, path): &(String, String), expected: (&str, &str)| {
+        (kind.as_str(), path.as_str()) == expected
+    };
+    assert!(is(&seen[0], ("created", "/workspace/watched/file")), "{seen:?}");
+    assert!(is(seen.last().unwrap(), ("deleted", "/workspace/watched")), "{seen:?}");
+    assert!(seen.iter().all(|(_, path)| !path.contains(".stacyvm-")), "{seen:?}");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_whole_is_said_and_what_has_no_length_is_sent() {
+    let stage = Stage::new().await;
+    stage.sh("mkdir -p tree/closed && echo x > tree/open && chmod 0 tree/closed").await;
+    let failed = stage.client.read_archive(&stage.id, "/workspace/tree", ArchiveFormat::Tar).await;
+    let error = failed.err().expect("a part is closed to the sandbox's user");
+    let body = &error.api().expect("an answer").body;
+    assert_eq!(body.reason, "permission_denied");
+    assert!(body.message.contains("/workspace/tree/closed"), "{}", body.message);
+    let memory = String::from_utf8(stage.read("/proc/meminfo").await).unwrap();
+    assert!(memory.starts_with("MemTotal:") && memory.ends_with('\n'), "{memory}");
+    let (lines, _) = stage.client.grep_files(&stage.id, "/proc/self", "^Name:").await.unwrap();
+    assert!(lines.iter().any(|line| line.path.ends_with("/status")), "{lines:?}");
+    stage.sh("chmod 700 tree/closed").await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn gigabytes_pass_with_flat_memory() {
     const GIB: u64 = 1 << 30;
     let stage = Stage::new().await;
@@ -291,7 +330,10 @@ async fn hostile_archives_are_refused_by_name_and_bombs_by_their_limit() {
     let bomb = stage.archive("/workspace/zeros", ArchiveFormat::Zstd).await;
     let error = send(bomb, ArchiveFormat::Zstd).await.unwrap_err();
     let body = &error.api().expect("an answer").body;
-    assert_eq!((body.reason.as_str(), &body.details["limit"]), ("too_large", &"ratio".into()));
+    assert_eq!(
+        (body.reason.as_str(), &body.details["limit"]),
+        ("too_large", &"limits.archive_ratio".into())
+    );
     stage.end().await;
 }
 
