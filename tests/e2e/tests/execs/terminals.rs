@@ -25,6 +25,8 @@ async fn ctrl_c_interrupts_what_runs_and_leaves_the_shell() {
     sender.stdin("\x03".into()).await.unwrap();
     let exit = told(screen).await.exit;
     assert_eq!((exit.outcome.as_str(), exit.signal, exit.exit_code), ("signaled", Some(2), 130));
+    // Or it would be taken for the next one.
+    eventually("what it had started ends too", async || !stage.runs("sleep")).await;
 
     let (mut sender, mut screen, _) =
         open(&stage, &terminal("PS1='$ ' TERM=dumb exec bash --norc")).await;
