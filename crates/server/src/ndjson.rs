@@ -215,6 +215,10 @@ fn gap(lines: &mut Vec<u8>, of: &str, lost: u64) {
 }
 
 fn write(lines: &mut Vec<u8>, line: &ExecLine) {
+    if let ExecLine::Stdout { data, .. } | ExecLine::Stderr { data, .. } = line {
+        // What is escaped is a little longer, so that the buffer hardly ever moves.
+        lines.reserve(data.len() + data.len() / 8 + 64);
+    }
     serde_json::to_writer(&mut *lines, line).expect("a line of strings and numbers is JSON");
     lines.push(b'\n');
 }

@@ -25,6 +25,12 @@ impl Encoder {
     }
 
     fn decode(&mut self, bytes: &[u8]) -> String {
+        // Most output is text that ends with a character.
+        if self.pending.is_empty()
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            return text.to_owned();
+        }
         self.pending.extend_from_slice(bytes);
         let mut text = String::with_capacity(self.pending.len());
         let mut rest = self.pending.as_slice();
